@@ -1,0 +1,1 @@
+"""The application's side: one binding per process, which mends itself."""

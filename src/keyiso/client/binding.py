@@ -1,0 +1,198 @@
+"""The one place that notices that something restarted, and mends it.
+
+There is no other reconnecting on the client's side: a key that is used is attached, opened and
+compared again here, or the error says why not (architecture, section 6).
+"""
+
+import os
+import pwd
+import threading
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from keyiso import limits
+from keyiso.client.channel import KeyChannel
+from keyiso.client.reference import KeyLocation, KeyReference
+from keyiso.client.request import Links, Request, Settings, identity
+from keyiso.client.retry import RetryPolicy
+from keyiso.client.trouble import FORGET, Broken, Forget
+from keyiso.clock import Clock, SystemClock
+from keyiso.paths import Instance, client_instance
+from keyiso.wire.messages import Operation, R_co
+from keyiso.wire.operations import Ping
+
+T = TypeVar("T")
+
+_ROOT_UID = 0
+
+
+class Binding:
+    """This process and one keyiso instance. Thread-safe, and safe after fork."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._links = Links()
+
+    def control(self, operation: Operation[R_co]) -> R_co:
+        """Ask the KeyIso service something idempotent, or something with an operation id."""
+        return self.try_until_done(
+            type(operation).__name__, lambda request: request.control(operation)
+        )
+
+    def try_until_done(self, function: str, work: Callable[[Request], T]) -> T:
+        """Do something that asks the KeyIso service, again and again until it is not broken."""
+        request = Request(self._settings, self._here(), function)
+        while True:
+            try:
+                return work(request)
+            except Broken as broken:
+                request.attempts.again(broken.hop, broken.cause)
+
+    def uid(self) -> int:
+        """Who this process is for the KeyIso service."""
+        return self.try_until_done("Bind", lambda request: request.bound()).uid
+
+    def open(self, location: KeyLocation) -> KeyReference:
+        """Find a key by name and load it. Raises ``NTE_BAD_KEYSET`` when there is none."""
+
+        def work(request: Request, channel: KeyChannel) -> KeyReference:
+            opened = request.open(channel, location)
+            reference = KeyReference(opened.header, location)
+            channel.keep(reference, opened.slot)
+            return reference
+
+        return self._on_channel("OpenKey", None, work)
+
+    def perform(
+        self,
+        function: str,
+        reference: KeyReference,
+        operation: Callable[[int], Operation[R_co]],
+    ) -> R_co:
+        """Have the worker do something with a key; ``operation`` is given the key's slot.
+
+        It must be something that may be done twice: it is, when a worker ends in the middle.
+        """
+
+        def work(request: Request, channel: KeyChannel) -> R_co:
+            slot = channel.slot_of(reference)
+            if slot is None:
+                slot = request.load(channel, reference)
+            return request.on_channel(channel, operation(slot))
+
+        return self._on_channel(function, reference, work)
+
+    def ping(self) -> None:
+        """An empty call to a worker: what a call costs."""
+        self._on_channel("Ping", None, lambda request, channel: request.on_channel(channel, Ping()))
+
+    def operation_id(self) -> bytes:
+        """A new operation id."""
+        return self._settings.random(limits.OPERATION_ID_BYTES)
+
+    def _on_channel(
+        self,
+        function: str,
+        reference: KeyReference | None,
+        work: Callable[[Request, KeyChannel], T],
+    ) -> T:
+        links = self._here()
+        request = Request(self._settings, links, function)
+        while True:
+            try:
+                channel = _take_channel(links, request)
+                try:
+                    return work(request, channel)
+                except Broken as broken:
+                    _forget(FORGET[broken.trouble], channel, reference)
+                    raise
+                finally:
+                    channel.lock.release()
+            except Broken as broken:
+                request.attempts.again(broken.hop, broken.cause)
+
+    def _here(self) -> Links:
+        """The links of this process as this user: a forked child makes its own."""
+        if self._links.identity != identity():
+            self._links.abandon()
+            self._links = Links()
+        return self._links
+
+
+def bind_process(
+    environ: Mapping[str, str],
+    *,
+    resolve: Callable[[], Instance] | None = None,
+    policy: RetryPolicy | None = None,
+    clock: Clock | None = None,
+    random: Callable[[int], bytes] = os.urandom,
+) -> Binding:
+    """The binding of this process to the instance that the environment names.
+
+    ``KEYISO_DEADLINE`` is how many seconds an operation may take while services restart; 0
+    switches re-binding off.
+    """
+    return Binding(
+        Settings(
+            resolve=resolve or (lambda: client_instance(environ)),
+            environ=environ,
+            policy=policy or RetryPolicy(deadline=_deadline(environ)),
+            trusted_uids=trusted_uids(),
+            clock=clock or SystemClock(),
+            random=random,
+            client_group=random(limits.CLIENT_GROUP_BYTES),
+        )
+    )
+
+
+def _take_channel(links: Links, request: Request) -> KeyChannel:
+    """A channel, locked. Threads of one process spread over as many as there are workers."""
+    for channel in tuple(links.channels):
+        if channel.lock.acquire(blocking=False) and _still_usable(links, channel):
+            return channel
+    channels = tuple(links.channels)
+    if channels and len(channels) >= links.bound.channels:
+        channel = channels[threading.get_ident() % len(channels)]
+        channel.lock.acquire()
+        if _still_usable(links, channel):
+            return channel
+    channel = request.attach()
+    channel.lock.acquire()
+    with links.channels_lock:
+        links.channels.append(channel)
+    return channel
+
+
+def _still_usable(links: Links, channel: KeyChannel) -> bool:
+    """False, and the lock released, for a channel that ended."""
+    if not channel.connection.broken:
+        return True
+    channel.lock.release()
+    with links.channels_lock:
+        if channel in links.channels:
+            links.channels.remove(channel)
+    return False
+
+
+def _forget(what: Forget, channel: KeyChannel, reference: KeyReference | None) -> None:
+    if what is Forget.CHANNEL:
+        channel.close()
+    elif what is Forget.SLOT and reference is not None:
+        channel.forget(reference)
+
+
+def trusted_uids() -> frozenset[int]:
+    """Whose control socket is accepted: root's, the keyiso user's, our own."""
+    try:
+        keyiso = {pwd.getpwnam("keyiso").pw_uid}
+    except KeyError:
+        keyiso = set()
+    return frozenset({_ROOT_UID, os.geteuid()} | keyiso)
+
+
+def _deadline(environ: Mapping[str, str]) -> float:
+    try:
+        seconds = float(environ["KEYISO_DEADLINE"])
+    except (KeyError, ValueError):
+        return limits.DEADLINE_SECONDS
+    return seconds if 0 <= seconds <= limits.LONGEST_DEADLINE_SECONDS else limits.DEADLINE_SECONDS

@@ -1,0 +1,230 @@
+"""A blocking connection to a service: connect, hello, call."""
+
+import os
+import socket
+import struct
+import weakref
+from collections import deque
+from typing import Any, Final
+
+import msgspec
+
+from keyiso import limits
+from keyiso.errors import Hop, NCryptError, ncrypt_error
+from keyiso.status import Status
+from keyiso.wire.messages import (
+    Call,
+    Failure,
+    Message,
+    Operation,
+    R_co,
+    Refusal,
+    Return,
+    Welcome,
+    result_of,
+)
+from keyiso.wire.session import (
+    RemoteProtocolError,
+    Role,
+    Session,
+    client_decoder,
+)
+
+_UCRED: Final = struct.Struct("3i")
+_TIMEVAL: Final = struct.Struct("ll")
+
+
+class ConnectionLost(Exception):
+    """The other process is not there, or ended while it was asked. Never leaves this package."""
+
+    def __init__(self, service: str, reason: str, *, listening: bool = True) -> None:
+        super().__init__(f"{service}: {reason}")
+        self.service = service
+        self.reason = reason
+        self.listening = listening
+        """Somebody listens: the service restarts, rather than that it was never started."""
+
+
+class Connection:
+    """One connection. Not thread-safe: its owner holds a lock around each call.
+
+    ``service`` is the peer's name before it has said its own.
+    """
+
+    def __init__(self, connected: socket.socket, service: str, *, frame_bytes: int) -> None:
+        self.service = service
+        self.pid = 0
+        self.instance_id = b""
+        self._socket = connected
+        self._session = Session(Role.CLIENT, client_decoder(), frame_bytes=frame_bytes)
+        self._next_call = 0
+        self._messages: deque[Message] = deque()
+        self._descriptors: deque[int] = deque()
+        self._timeout = -1.0
+        self._broken = False
+        # Nobody closes a process's binding; it is closed when it goes, or at the exit.
+        weakref.finalize(self, connected.close)
+
+    @property
+    def broken(self) -> bool:
+        """Nothing more can be asked here."""
+        return self._broken
+
+    def greet(self, timeout: float) -> None:
+        """Say hello and wait for the welcome.
+
+        Raises `ConnectionLost` when there is none, ``KEYISO_E_PROTOCOL`` or the server's own
+        status when it refuses.
+        """
+        self._set_timeout(timeout)
+        try:
+            self._send(self._session.hello("application"))
+            match message := self._next_message():
+                case Welcome():
+                    self.service = message.service
+                    self.pid = message.pid
+                    self.instance_id = message.instance_id
+                case Refusal():
+                    raise self._refused(message)
+        except BaseException:
+            self.close()
+            raise
+
+    def call(
+        self,
+        operation: Operation[R_co],
+        *,
+        trace: str,
+        hops: tuple[Hop, ...],
+        timeout: float,
+        before: tuple[Operation[Any], ...] = (),
+    ) -> R_co:
+        """Ask and wait for the answer.
+
+        ``before`` are operations that go first in the same write, and whose answers nobody needs.
+        Raises `ConnectionLost`, or the status that the service answers. Whatever ends the wait
+        early (a signal's exception too) also ends the connection, as an answer is still due.
+        """
+        self._set_timeout(timeout)
+        try:
+            frames = [self._frame(early, trace, hops)[1] for early in before]
+            call_id, frame = self._frame(operation, trace, hops)
+            self._send(b"".join((*frames, frame)) if frames else frame)
+            answer = self._answer_to(call_id)
+        except BaseException:
+            self.close()
+            raise
+        if isinstance(answer, Failure):
+            raise ncrypt_error(answer.status, answer.cause, answer.action, answer.chain)
+        try:
+            return result_of(operation, answer)
+        except msgspec.DecodeError:
+            self.close()
+            raise RemoteProtocolError(f"{self.service} answered with something else") from None
+
+    def take_descriptor(self) -> int:
+        """The descriptor that came with the last answer; the caller owns it."""
+        if not self._descriptors:
+            raise RemoteProtocolError(f"{self.service} sent no descriptor")
+        return self._descriptors.popleft()
+
+    def close(self) -> None:
+        self._broken = True
+        self._socket.close()
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
+
+    def _frame(
+        self, operation: Operation[Any], trace: str, hops: tuple[Hop, ...]
+    ) -> tuple[int, bytes]:
+        self._next_call += 1
+        return self._next_call, self._session.send(Call(self._next_call, operation, trace, hops))
+
+    def _answer_to(self, call_id: int) -> Return | Failure:
+        while True:
+            message = self._next_message()
+            if isinstance(message, Refusal):
+                raise self._refused(message)
+            if isinstance(message, Return | Failure) and message.call_id == call_id:
+                return message
+
+    def _next_message(self) -> Message:
+        while not self._messages:
+            self._messages.extend(self._session.receive(self._read()))
+        return self._messages.popleft()
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._socket.sendall(data)
+        except OSError as error:
+            raise ConnectionLost(self.service, error.strerror or "not reachable") from None
+
+    def _read(self) -> bytes:
+        try:
+            data = self._receive()
+        except (TimeoutError, BlockingIOError):
+            raise ConnectionLost(self.service, "did not answer before the deadline") from None
+        except OSError as error:
+            raise ConnectionLost(self.service, error.strerror or "not reachable") from None
+        if not data:
+            raise ConnectionLost(self.service, "ended")
+        return data
+
+    def _receive(self) -> bytes:
+        return self._socket.recv(limits.READ_BYTES)
+
+    def _set_timeout(self, seconds: float) -> None:
+        """A kernel time-out: unlike a socket's own it costs no extra system call per read."""
+        if abs(seconds - self._timeout) > _TIMEOUT_TOLERANCE:
+            self._timeout = seconds
+            value = _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1e6) or 1)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+
+    def _refused(self, refusal: Refusal) -> NCryptError:
+        return ncrypt_error(
+            refusal.status, refusal.cause, refusal.action, (Hop(self.service, self.pid, "refused"),)
+        )
+
+
+class ControlConnection(Connection):
+    """A connection whose answers may bring descriptors."""
+
+    def _receive(self) -> bytes:
+        data, descriptors, _, _ = socket.recv_fds(
+            self._socket, limits.READ_BYTES, limits.DESCRIPTORS_PER_MESSAGE
+        )
+        self._descriptors.extend(descriptors)
+        return data
+
+
+_TIMEOUT_TOLERANCE: Final = 0.5
+"""Seconds by which the kernel's time-out may differ from what is left of a deadline."""
+
+
+def connect(path: os.PathLike[str], trusted_uids: frozenset[int], timeout: float) -> socket.socket:
+    """A connected socket whose listener belongs to somebody who is trusted.
+
+    Raises `ConnectionLost` when nobody listens, ``KEYISO_E_PEER_REFUSED`` when another user does.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        value = _TIMEVAL.pack(int(timeout) + 1, 0)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        connection.connect(os.fspath(path))
+        _, uid, _ = _UCRED.unpack(
+            connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        )
+        if uid not in trusted_uids:
+            raise ncrypt_error(
+                Status.KEYISO_E_PEER_REFUSED,
+                f"the socket {os.fspath(path)} belongs to uid {uid}",
+                "Somebody else listens there. Remove it, or set KEYISO_HOME or XDG_RUNTIME_DIR.",
+            )
+    except OSError as error:
+        connection.close()
+        raise ConnectionLost("keyiso", error.strerror or "not reachable", listening=False) from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection

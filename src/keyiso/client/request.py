@@ -1,0 +1,230 @@
+"""One operation of the application, over as many tries as it takes."""
+
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keyiso import limits
+from keyiso.client.autostart import autostart_possible, start_instance
+from keyiso.client.channel import KeyChannel
+from keyiso.client.connection import Connection, ConnectionLost, ControlConnection, connect
+from keyiso.client.reference import KeyLocation, KeyReference
+from keyiso.client.retry import Attempts, RetryPolicy
+from keyiso.client.trouble import Broken, Trouble
+from keyiso.clock import Clock
+from keyiso.errors import Hop, NCryptError, ncrypt_error
+from keyiso.names import decode_name, printable_name
+from keyiso.paths import Instance
+from keyiso.status import Status
+from keyiso.wire.messages import Operation, R_co
+from keyiso.wire.operations import Attach, Bind, Bound, Opened, OpenEphemeral, OpenKey
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a binding was made with."""
+
+    resolve: Callable[[], Instance]
+    """Which instance to use; asked at each connect, as its sockets may have moved."""
+    environ: Mapping[str, str]
+    policy: RetryPolicy
+    trusted_uids: frozenset[int]
+    """Whose control socket is accepted."""
+    clock: Clock
+    random: Callable[[int], bytes]
+    client_group: bytes
+    """The secret that opens this client's ephemeral keys; children inherit it."""
+
+
+def identity() -> tuple[int, int]:
+    """Process and user. A forked child, or who dropped its rights, begins with new links."""
+    return os.getpid(), os.geteuid()
+
+
+class Links:
+    """What one process has open, as one user."""
+
+    def __init__(self) -> None:
+        self.identity = identity()
+        self.lock = threading.Lock()
+        """Guards the control connection, and so makes re-binding single-flight."""
+        self.control: ControlConnection | None = None
+        self.bound = Bound(-1, 1)
+        self.channels: list[KeyChannel] = []
+        self.channels_lock = threading.Lock()
+        """Guards the list; each channel's own lock guards the channel."""
+
+    def abandon(self) -> None:
+        """Close this process's copies of what another process, or user, opened.
+
+        No lock is taken: after a fork, a thread that does not exist here may hold it.
+        """
+        if self.control is not None:
+            self.control.close()
+        for channel in self.channels:
+            channel.close()
+
+
+class Request:
+    """Asks, mends what it can while asking, and says what it cannot mend as `Broken`."""
+
+    def __init__(self, settings: Settings, links: Links, function: str) -> None:
+        self.attempts = Attempts(settings.policy, settings.clock)
+        self._settings = settings
+        self._links = links
+        random = settings.random
+        self._trace = f"00-{random(16).hex()}-{random(8).hex()}-01"
+        self._hops = (Hop("application", links.identity[0], function),)
+
+    # --- the KeyIso service --------------------------------------------------------------------
+
+    def control(self, operation: Operation[R_co]) -> R_co:
+        """Ask the KeyIso service, connected and bound first where that is needed."""
+        with self._links.lock:
+            return self._ask(self._bound_control(), operation, Trouble.CONTROL_ENDED)
+
+    def bound(self) -> Bound:
+        """What the KeyIso service told this process when it bound."""
+        with self._links.lock:
+            self._bound_control()
+            return self._links.bound
+
+    def attach(self) -> KeyChannel:
+        """A new key channel, to a worker that this process has none to yet if there is one."""
+        known = tuple(channel.worker_instance for channel in self._links.channels)
+        with self._links.lock:
+            control = self._bound_control()
+            attached = self._ask(control, Attach(known), Trouble.CONTROL_ENDED)
+            connected = socket.socket(fileno=control.take_descriptor())
+        connection = Connection(connected, attached.worker, frame_bytes=limits.KEY_FRAME_BYTES)
+        try:
+            connection.greet(self.attempts.left)
+        except ConnectionLost as lost:
+            raise Broken(
+                Trouble.CHANNEL_ENDED, Hop(lost.service, 0, lost.reason), str(lost)
+            ) from None
+        return KeyChannel(connection, attached)
+
+    def open(self, channel: KeyChannel, location: KeyLocation) -> Opened:
+        """Have the KeyIso service load a key by its name into a channel."""
+        return self._load(
+            OpenKey(
+                location.provider,
+                location.scope,
+                location.name,
+                channel.channel_id,
+                channel.worker_instance,
+            )
+        )
+
+    def load(self, channel: KeyChannel, reference: KeyReference) -> int:
+        """Load a known key again, and make sure that it is the same one.
+
+        Raises ``NTE_BAD_KEYSET`` when the name now means another key.
+        """
+        if reference.location is None:
+            opened = self._load(
+                OpenEphemeral(reference.blob, channel.channel_id, channel.worker_instance)
+            )
+        else:
+            opened = self.open(channel, reference.location)
+        if not reference.names_the_same_key(opened.header):
+            raise self._replaced(reference)
+        channel.keep(reference, opened.slot)
+        return opened.slot
+
+    # --- the worker ----------------------------------------------------------------------------
+
+    def on_channel(self, channel: KeyChannel, operation: Operation[R_co]) -> R_co:
+        """Ask the worker."""
+        return self._ask(
+            channel.connection,
+            operation,
+            Trouble.CHANNEL_ENDED,
+            stale=Trouble.SLOT_STALE,
+            before=channel.releases(),
+        )
+
+    # --- how -----------------------------------------------------------------------------------
+
+    def _load(self, operation: OpenKey | OpenEphemeral) -> Opened:
+        with self._links.lock:
+            return self._ask(
+                self._bound_control(),
+                operation,
+                Trouble.CONTROL_ENDED,
+                stale=Trouble.CHANNEL_UNKNOWN,
+            )
+
+    def _ask(
+        self,
+        connection: Connection,
+        operation: Operation[R_co],
+        ended: Trouble,
+        *,
+        stale: Trouble = Trouble.NOT_READY,
+        before: tuple[Operation[Any], ...] = (),
+    ) -> R_co:
+        try:
+            return connection.call(
+                operation,
+                trace=self._trace,
+                hops=self._hops,
+                timeout=self.attempts.left,
+                before=before,
+            )
+        except ConnectionLost as lost:
+            hop = Hop(lost.service, connection.pid, lost.reason)
+            raise Broken(ended, hop, f"{lost.service} {lost.reason}") from None
+        except NCryptError as error:
+            if error.status != Status.KEYISO_E_STALE:
+                raise
+            hop = error.chain[-1] if error.chain else Hop(connection.service, connection.pid, "")
+            raise Broken(stale, hop, error.cause) from None
+
+    def _bound_control(self) -> ControlConnection:
+        """The control connection, made and bound when there is none. Needs the links' lock."""
+        links = self._links
+        if links.control is not None and not links.control.broken:
+            return links.control
+        control = links.control = self._connect()
+        try:
+            bind = Bind(self._settings.client_group, _process_name())
+            links.bound = self._ask(control, bind, Trouble.CONTROL_ENDED)
+        except BaseException:
+            control.close()
+            raise
+        return control
+
+    def _connect(self) -> ControlConnection:
+        instance = self._settings.resolve()
+        timeout = self.attempts.left
+        try:
+            connected = connect(instance.control_socket, self._settings.trusted_uids, timeout)
+            control = ControlConnection(connected, "keyiso", frame_bytes=limits.CONTROL_FRAME_BYTES)
+            control.greet(timeout)
+        except ConnectionLost as lost:
+            cause = f"{lost.service} {lost.reason} at {instance.control_socket}"
+            if not lost.listening and autostart_possible(instance):
+                cause = start_instance(instance, self._settings.environ, timeout) or cause
+            hop = Hop(lost.service, 0, lost.reason)
+            raise Broken(Trouble.CONTROL_ENDED, hop, cause) from None
+        return control
+
+    def _replaced(self, reference: KeyReference) -> NCryptError:
+        name = printable_name(decode_name(reference.header.name))
+        return ncrypt_error(
+            Status.NTE_BAD_KEYSET,
+            f"the key that was opened as '{name}' was replaced by another one of that name",
+            "Open it again to use the new key.",
+            self._hops,
+        )
+
+
+def _process_name() -> str:
+    """This process, for people who read the log."""
+    return os.path.basename(sys.argv[0] if sys.argv else "") or "python"

@@ -1,0 +1,73 @@
+"""How long and how often a client tries, and what it learned on the way."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from keyiso import limits
+from keyiso.clock import Clock
+from keyiso.errors import Hop, NCryptError, ncrypt_error
+from keyiso.status import Status
+
+_FIRST_PAUSE: Final = 0.002
+_LONGEST_PAUSE: Final = 0.25
+"""Seconds between two tries. The first one is repeated at once: a service that was just
+restarted already listens."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """What a binding does about trouble."""
+
+    deadline: float = limits.DEADLINE_SECONDS
+    """Seconds after which an operation gives up; 0 switches re-binding off."""
+    jitter: Callable[[], float] = random.random
+    """0 to 1: many clients of one service do not come back in step."""
+
+
+class Attempts:
+    """The tries of one operation, until its deadline."""
+
+    def __init__(self, policy: RetryPolicy, clock: Clock) -> None:
+        self._policy = policy
+        self._clock = clock
+        self._until = clock.monotonic() + policy.deadline
+        self._made = 0
+        self._troubles: list[Hop] = []
+
+    @property
+    def left(self) -> float:
+        """Seconds that the next wait for an answer may take."""
+        if not self._policy.deadline:
+            return limits.DEADLINE_SECONDS
+        return max(0.001, self._until - self._clock.monotonic())
+
+    def again(self, trouble: Hop, cause: str) -> None:
+        """Note what went wrong and pause. Raises when the deadline does not allow another try.
+
+        The error is ``KEYISO_E_SERVICE_UNAVAILABLE`` with every process that was in trouble.
+        """
+        if not self._troubles or self._troubles[-1] != trouble:
+            self._troubles = [*self._troubles[-(limits.HOPS - 2) :], trouble]
+        self._made += 1
+        pause = self._pause()
+        if self._clock.monotonic() + pause >= self._until:
+            raise self._gave_up(cause)
+        if pause:
+            self._clock.sleep(pause)
+
+    def _pause(self) -> float:
+        if self._made <= 1:
+            return 0.0
+        longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._made - 2, 16))
+        return longest * (0.5 + self._policy.jitter() / 2)
+
+    def _gave_up(self, cause: str) -> NCryptError:
+        waited = f" within {self._policy.deadline:g} s" if self._policy.deadline else ""
+        return ncrypt_error(
+            Status.KEYISO_E_SERVICE_UNAVAILABLE,
+            f"the operation could not be completed{waited}: {cause}",
+            "See `keyiso status`; start the service with `keyiso serve` or your init system.",
+            tuple(self._troubles),
+        )

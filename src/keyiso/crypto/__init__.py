@@ -1,0 +1,1 @@
+"""Algorithms, key blobs and signatures: pure functions on `cryptography`, no I/O."""

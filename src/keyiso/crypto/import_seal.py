@@ -1,0 +1,52 @@
+"""Private keys on their way in: sealed by the client library to a worker's import key.
+
+HPKE (RFC 9180) with X25519, HKDF-SHA256 and AES-256-GCM. What the key is to become (owner,
+policy and so on) is HPKE's ``info``, so that nobody on the way can change it. Layout: version
+(1 byte, 1), then HPKE's output.
+"""
+
+from typing import Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+
+from keyiso import limits
+from keyiso.errors import ncrypt_error
+from keyiso.status import Status
+
+VERSION: Final = 1
+_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+
+
+def seal_import(pkcs8: bytes, worker_key: bytes, terms: msgspec.Struct) -> bytes:
+    """Seal a private key to a worker's import key (32 bytes), under the terms of the import.
+
+    Raises ``KEYISO_E_LIMIT`` for a key above ``PRIVATE_KEY_BYTES``.
+    """
+    if len(pkcs8) > limits.PRIVATE_KEY_BYTES:
+        raise ncrypt_error(
+            Status.KEYISO_E_LIMIT,
+            f"the private key has {len(pkcs8)} bytes;"
+            f" PRIVATE_KEY_BYTES is {limits.PRIVATE_KEY_BYTES}",
+        )
+    public = X25519PublicKey.from_public_bytes(worker_key)
+    return bytes([VERSION]) + _SUITE.encrypt(pkcs8, public, _info(terms))
+
+
+def open_import(sealed: bytes, key: X25519PrivateKey, terms: msgspec.Struct) -> bytes:
+    """The private key that was sealed under exactly these terms. Raises ``NTE_BAD_DATA``."""
+    if sealed[:1] != bytes([VERSION]):
+        raise ncrypt_error(Status.NTE_BAD_VER, "the sealed import has a version not known here")
+    try:
+        return _SUITE.decrypt(sealed[1:], key, _info(terms))
+    except (InvalidTag, ValueError):
+        raise ncrypt_error(
+            Status.NTE_BAD_DATA,
+            "the sealed import was not made for this worker and these terms",
+        ) from None
+
+
+def _info(terms: msgspec.Struct) -> bytes:
+    return b"keyiso import 1" + msgspec.msgpack.encode(terms)

@@ -1,0 +1,141 @@
+"""Public keys: DER SubjectPublicKeyInfo inside keyiso, CNG blobs at its edge.
+
+Blob layouts (bcrypt.h): little-endian DWORD headers, big-endian numbers of fixed width.
+``RSAPUBLICBLOB``: magic, bits, cbPublicExp, cbModulus, 0, 0, then exponent and modulus.
+``ECCPUBLICBLOB``: magic, cbKey, then X and Y. ``PUBLICBLOB`` is whichever fits the key.
+"""
+
+import hashlib
+import struct
+from typing import Final
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from keyiso.crypto.signatures import PublicKey
+from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.identifiers import (
+    BCRYPT_ECCPUBLIC_BLOB,
+    BCRYPT_PUBLIC_KEY_BLOB,
+    BCRYPT_RSAPUBLIC_BLOB,
+)
+from keyiso.magics import (
+    BCRYPT_ECDSA_PUBLIC_P256_MAGIC,
+    BCRYPT_ECDSA_PUBLIC_P384_MAGIC,
+    BCRYPT_ECDSA_PUBLIC_P521_MAGIC,
+    BCRYPT_RSAPUBLIC_MAGIC,
+)
+from keyiso.status import Status
+
+_RSA_HEADER: Final = struct.Struct("<6I")
+_ECC_HEADER: Final = struct.Struct("<2I")
+_CURVE_OF_MAGIC: Final[dict[int, type[ec.EllipticCurve]]] = {
+    BCRYPT_ECDSA_PUBLIC_P256_MAGIC: ec.SECP256R1,
+    BCRYPT_ECDSA_PUBLIC_P384_MAGIC: ec.SECP384R1,
+    BCRYPT_ECDSA_PUBLIC_P521_MAGIC: ec.SECP521R1,
+}
+_MAGIC_OF_CURVE: Final = {curve().name: magic for magic, curve in _CURVE_OF_MAGIC.items()}
+
+
+def public_key_der(key: PublicKey) -> bytes:
+    """The key as DER SubjectPublicKeyInfo."""
+    return key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+
+
+def load_public_key(der: bytes) -> PublicKey:
+    """The key of a DER SubjectPublicKeyInfo. Raises ``NTE_BAD_DATA`` for anything else."""
+    try:
+        key = serialization.load_der_public_key(der)
+    except ValueError:
+        raise _bad_blob("it is not a public key in DER") from None
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "keys of this algorithm are not supported")
+    return key
+
+
+def fingerprint(public_der: bytes) -> bytes:
+    """What proves that two handles name the same key: SHA-256 of SubjectPublicKeyInfo."""
+    return hashlib.sha256(public_der).digest()
+
+
+def export_public_blob(key: PublicKey, blob_type: str) -> bytes:
+    """The key as a CNG public blob.
+
+    Raises ``NTE_BAD_TYPE`` when the key cannot be exported as that type, ``NTE_NOT_SUPPORTED``
+    for a type that keyiso does not know as public.
+    """
+    if blob_type not in (BCRYPT_PUBLIC_KEY_BLOB, BCRYPT_RSAPUBLIC_BLOB, BCRYPT_ECCPUBLIC_BLOB):
+        raise ncrypt_error(
+            Status.NTE_NOT_SUPPORTED, f"the blob type {blob_type!r:.80} is not a public one"
+        )
+    if isinstance(key, rsa.RSAPublicKey):
+        if blob_type == BCRYPT_ECCPUBLIC_BLOB:
+            raise _bad_type("an RSA key", blob_type)
+        numbers = key.public_numbers()
+        exponent = _to_bytes(numbers.e, (numbers.e.bit_length() + 7) // 8)
+        modulus = _to_bytes(numbers.n, (key.key_size + 7) // 8)
+        header = _RSA_HEADER.pack(
+            BCRYPT_RSAPUBLIC_MAGIC, key.key_size, len(exponent), len(modulus), 0, 0
+        )
+        return header + exponent + modulus
+    if blob_type == BCRYPT_RSAPUBLIC_BLOB:
+        raise _bad_type("an elliptic curve key", blob_type)
+    size = (key.curve.key_size + 7) // 8
+    point = key.public_numbers()
+    header = _ECC_HEADER.pack(_MAGIC_OF_CURVE[key.curve.name], size)
+    return header + _to_bytes(point.x, size) + _to_bytes(point.y, size)
+
+
+def import_public_blob(blob: bytes) -> PublicKey:
+    """The key of a CNG public blob.
+
+    Raises ``NTE_INVALID_PARAMETER`` for an unknown magic and ``NTE_BAD_DATA`` where lengths or
+    numbers are wrong, as the Microsoft software provider does. The header's bit length is not
+    believed and, as there, not an error.
+    """
+    if len(blob) < _ECC_HEADER.size:
+        raise _bad_blob("it is shorter than its header")
+    magic, size = _ECC_HEADER.unpack_from(blob)
+    try:
+        if magic == BCRYPT_RSAPUBLIC_MAGIC:
+            return _rsa_key(blob)
+        if magic in _CURVE_OF_MAGIC:
+            return _ecc_key(_CURVE_OF_MAGIC[magic](), size, blob[_ECC_HEADER.size :])
+    except ValueError:
+        raise _bad_blob("its numbers are not a public key") from None
+    raise ncrypt_error(
+        Status.NTE_INVALID_PARAMETER, f"the blob's magic {magic:#010x} is not a public key's"
+    )
+
+
+def _rsa_key(blob: bytes) -> rsa.RSAPublicKey:
+    if len(blob) < _RSA_HEADER.size:
+        raise _bad_blob("it is shorter than its header")
+    _, _, exponent_bytes, modulus_bytes, _, _ = _RSA_HEADER.unpack_from(blob)
+    if len(blob) != _RSA_HEADER.size + exponent_bytes + modulus_bytes or not exponent_bytes:
+        raise _bad_blob("its lengths do not add up")
+    body = blob[_RSA_HEADER.size :]
+    e = int.from_bytes(body[:exponent_bytes], "big")
+    n = int.from_bytes(body[exponent_bytes:], "big")
+    return rsa.RSAPublicNumbers(e, n).public_key()
+
+
+def _ecc_key(curve: ec.EllipticCurve, size: int, body: bytes) -> ec.EllipticCurvePublicKey:
+    if size != (curve.key_size + 7) // 8 or len(body) != 2 * size:
+        raise _bad_blob("its lengths do not add up")
+    x, y = int.from_bytes(body[:size], "big"), int.from_bytes(body[size:], "big")
+    return ec.EllipticCurvePublicNumbers(x, y, curve).public_key()
+
+
+def _to_bytes(number: int, size: int) -> bytes:
+    return number.to_bytes(size, "big")
+
+
+def _bad_type(key: str, blob_type: str) -> NCryptError:
+    return ncrypt_error(Status.NTE_BAD_TYPE, f"{key} cannot be exported as {blob_type}")
+
+
+def _bad_blob(cause: str) -> NCryptError:
+    return ncrypt_error(Status.NTE_BAD_DATA, f"the public blob is not usable: {cause}")

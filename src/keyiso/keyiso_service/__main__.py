@@ -1,0 +1,78 @@
+"""``python -I -m keyiso.keyiso_service``: the KeyIso service. Started by the supervisor."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from keyiso.clock import SystemClock
+from keyiso.errors import NCryptError
+from keyiso.events.log import EventLog
+from keyiso.keyiso_service.access import Authority
+from keyiso.keyiso_service.audit import Audit
+from keyiso.keyiso_service.key_store import KeyStore
+from keyiso.keyiso_service.service import KeyIsoService
+from keyiso.keyiso_service.workers import Workers
+from keyiso.server.identity import new_identity
+from keyiso.server.loop import Loop
+from keyiso.server.startup import (
+    StartupError,
+    harden_process,
+    inherited_sockets,
+    raise_descriptor_limit,
+    stop_on_signals,
+)
+
+
+def main(arguments: list[str]) -> int:
+    options = _parse(arguments)
+    try:
+        sockets = inherited_sockets()
+        harden_process()
+        raise_descriptor_limit()
+        log = EventLog(options.events)
+    except (StartupError, OSError) as error:
+        print(f"keyiso {options.service}: {error}", file=sys.stderr)
+        return 1
+    loop = Loop(SystemClock())
+    stop_on_signals(loop, loop.stop)
+    identity = new_identity(options.service)
+    store = KeyStore(loop, options.store, identity.boot_id)
+    service = KeyIsoService(
+        loop,
+        identity,
+        store,
+        Workers(loop, options.service, options.worker, _revoked_keys(store)),
+        Authority(options.system, frozenset(options.manager_uid), frozenset(options.manager_gid)),
+        Audit(log, loop.clock),
+    )
+    service.listen(sockets["control"])
+    loop.run()
+    store.close()
+    return 0
+
+
+def _revoked_keys(store: KeyStore) -> Callable[[], tuple[bytes, ...]]:
+    def revoked() -> tuple[bytes, ...]:
+        try:
+            return store.read.revoked()
+        except NCryptError:
+            return ()  # without a store nothing is opened, and nothing was revoked by it
+
+    return revoked
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="keyiso.keyiso_service")
+    parser.add_argument("--service", default="keyiso")
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--events", type=Path, required=True)
+    parser.add_argument("--worker", type=Path, action="append", default=[])
+    parser.add_argument("--system", action="store_true")
+    parser.add_argument("--manager-uid", type=int, action="append", default=[])
+    parser.add_argument("--manager-gid", type=int, action="append", default=[])
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

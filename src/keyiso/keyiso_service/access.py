@@ -1,0 +1,105 @@
+"""Who may do what with a key, from the access list in its sealed header."""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from keyiso import limits
+from keyiso.crypto.key_header import AccessEntry, KeyHeader, PrincipalKind, Right, Scope
+from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.names import decode_name, printable_name
+from keyiso.server.peer import Peer
+from keyiso.status import Status
+
+ROOT_UID: Final = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """Whom this instance serves, and who manages its machine keys."""
+
+    system: bool
+    """Serves every user; otherwise only the user it runs as, and root."""
+    manager_uids: frozenset[int]
+    manager_gids: frozenset[int]
+
+    def admit(self, peer: Peer) -> None:
+        """Raise ``KEYISO_E_PEER_REFUSED`` for a user that this instance does not serve."""
+        if not self.system and peer.uid not in self.manager_uids | {os.geteuid(), ROOT_UID}:
+            raise ncrypt_error(
+                Status.KEYISO_E_PEER_REFUSED,
+                f"this keyiso serves uid {os.geteuid()}, not uid {peer.uid}",
+                "Use an instance of your own, or the system's.",
+            )
+
+    def check_manages_machine(self, peer: Peer) -> None:
+        """Raise ``NTE_PERM`` for who may not create machine keys."""
+        if peer.uid not in self.manager_uids and not peer.groups & self.manager_gids:
+            raise ncrypt_error(
+                Status.NTE_PERM,
+                f"uid {peer.uid} may not create or change machine keys",
+                "Do it as root or as a member of the group keyiso.",
+            )
+
+    def default_access(self, scope: Scope, owner: int) -> tuple[AccessEntry, ...]:
+        """The access list of a new key: a user's key is the user's alone, a machine key is for
+        those who manage machine keys.
+        """
+        if scope == "user":
+            return (_everything("uid", owner),)
+        return (
+            *(_everything("uid", uid) for uid in sorted(self.manager_uids)),
+            *(_everything("gid", gid) for gid in sorted(self.manager_gids)),
+        )
+
+
+def check_right(header: KeyHeader, peer: Peer, right: Right) -> None:
+    """Raise when the list does not give this right to this peer.
+
+    ``NTE_BAD_KEYSET`` for who has no right at all: for them the key does not exist.
+    ``NTE_PERM`` for who has some right, but not this one.
+    """
+    rights = _rights_of(header, peer)
+    if not rights:
+        raise no_such_key(header.scope, header.name)
+    if right not in rights:
+        raise ncrypt_error(
+            Status.NTE_PERM,
+            f"the key's access list does not allow uid {peer.uid} to {_VERBS[right]} it",
+            "Ask who manages the key.",
+        )
+
+
+def no_such_key(scope: Scope, name: bytes) -> NCryptError:
+    """``NTE_BAD_KEYSET``."""
+    return ncrypt_error(
+        Status.NTE_BAD_KEYSET,
+        f"there is no key named '{printable_name(decode_name(name))}' in the {scope} scope",
+        "List the keys with `keyiso key list`; names are compared exactly, case included.",
+    )
+
+
+_VERBS: Final = {Right.USE: "use", Right.MANAGE: "manage"}
+
+
+def _rights_of(header: KeyHeader, peer: Peer) -> Right:
+    rights = Right(0)
+    for entry in header.access[: limits.ACCESS_ENTRIES]:
+        if _names(entry, peer):
+            rights |= Right(entry.rights & Right.ALL)
+    return rights
+
+
+def _names(entry: AccessEntry, peer: Peer) -> bool:
+    match entry.kind:
+        case "uid":
+            return entry.principal == str(peer.uid)
+        case "gid":
+            return entry.principal in map(str, peer.groups)
+        case _:
+            # Unit and executable need SO_PEERPIDFD; until they are evaluated they give nothing.
+            return False
+
+
+def _everything(kind: PrincipalKind, number: int) -> AccessEntry:
+    return AccessEntry(kind, str(number), int(Right.ALL))

@@ -1,0 +1,32 @@
+"""A bound client of the KeyIso service."""
+
+import hashlib
+from dataclasses import dataclass
+
+from keyiso.errors import ncrypt_error
+from keyiso.server.connection import Connection
+from keyiso.server.peer import Peer
+from keyiso.status import Status
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who is at the other end, for as long as the connection lasts."""
+
+    peer: Peer
+    process: str
+    """The client's own word for itself, printable; for people only."""
+    group: bytes
+    """SHA-256 of the secret that opens its ephemeral keys."""
+
+
+def hash_of_group(secret: bytes) -> bytes:
+    """What a header keeps of a client's secret, so that a blob alone opens nothing."""
+    return hashlib.sha256(b"keyiso client group 1" + secret).digest()
+
+
+def bound_client(connection: Connection) -> Client:
+    """The client of a connection. Raises ``KEYISO_E_PROTOCOL`` before it has bound."""
+    if not isinstance(connection.state, Client):
+        raise ncrypt_error(Status.KEYISO_E_PROTOCOL, "the client has not bound yet")
+    return connection.state

@@ -1,0 +1,73 @@
+"""The store as the KeyIso service's loop uses it: reads at once, changes as promises."""
+
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from keyiso.server.loop import Loop
+from keyiso.server.promise import Promise
+from keyiso.store.keys import KeyReader
+from keyiso.store.schema import open_database
+from keyiso.store.writer import KeyTransaction, KeyWriter, Outcome
+
+T = TypeVar("T")
+
+
+class KeyStore:
+    """Opens the database when it is first needed.
+
+    The service runs without a usable store: whoever needs it gets ``KEYISO_E_STORE``, keys that
+    are loaded keep working, and the next request tries again.
+    """
+
+    def __init__(self, loop: Loop, path: Path, boot_id: bytes) -> None:
+        self._loop = loop
+        self._path = path
+        self._boot_id = boot_id
+        self._connection: sqlite3.Connection | None = None
+        self._reader: KeyReader | None = None
+        self._writer: KeyWriter | None = None
+
+    @property
+    def read(self) -> KeyReader:
+        """Raises ``KEYISO_E_STORE`` while the database cannot be opened."""
+        if self._reader is None:
+            self._start_writer()  # it makes the database, or brings its schema up to date
+            self._connection = open_database(self._path)
+            self._reader = KeyReader(self._connection, self._path)
+        return self._reader
+
+    def change(self, change: Callable[[KeyTransaction], T]) -> Promise[T]:
+        """Commit a change; the promise is kept after the commit has returned."""
+        promise: Promise[T] = Promise()
+
+        def done(outcome: Outcome) -> None:
+            self._loop.call_soon_from_thread(lambda: _settle(promise, outcome))
+
+        self._start_writer().submit(change, done)
+        return promise
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def _start_writer(self) -> KeyWriter:
+        if self._writer is None:
+            self._writer = KeyWriter(self._path, self._loop.clock)
+            boot_id = self._boot_id
+            self._writer.submit(lambda change: change.forget_other_boots(boot_id), _ignore)
+        return self._writer
+
+
+def _settle(promise: Promise[Any], outcome: Outcome) -> None:
+    try:
+        promise.keep(outcome())
+    except BaseException as error:  # handed to who awaits the promise
+        promise.break_with(error)
+
+
+def _ignore(outcome: Outcome) -> None:
+    """Old revocations that stay for another start harm nobody."""

@@ -1,0 +1,271 @@
+"""The KeyIso service's control endpoint."""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from keyiso import limits
+from keyiso.crypto.key_blob import read_header
+from keyiso.crypto.key_header import KeyHeader, Right
+from keyiso.errors import Hop, NCryptError, ncrypt_error
+from keyiso.keyiso_service.access import Authority, check_right, no_such_key
+from keyiso.keyiso_service.audit import Audit
+from keyiso.keyiso_service.client import Client, bound_client, hash_of_group
+from keyiso.keyiso_service.key_changes import KeyChanges
+from keyiso.keyiso_service.key_store import KeyStore
+from keyiso.keyiso_service.terms import check_provider
+from keyiso.keyiso_service.workers import Workers
+from keyiso.names import check_name, printable_name
+from keyiso.server.connection import Connection, Endpoint, WithDescriptor
+from keyiso.server.identity import Identity
+from keyiso.server.listener import Listener
+from keyiso.server.loop import Loop
+from keyiso.status import Status
+from keyiso.store.keys import StoredKey
+from keyiso.store.schema import MACHINE
+from keyiso.wire.messages import Call
+from keyiso.wire.operations import (
+    AddChannel,
+    Attach,
+    Attached,
+    Bind,
+    Bound,
+    ControlOperation,
+    Created,
+    CreateKey,
+    DeleteKey,
+    Done,
+    EnumKeys,
+    FindKey,
+    Found,
+    GetImportKey,
+    GetServiceStatus,
+    GetWorkerImportKey,
+    ImportKey,
+    KeyName,
+    KeyNames,
+    Load,
+    Opened,
+    OpenEphemeral,
+    OpenKey,
+    ReleaseEphemeral,
+    ServiceStatus,
+    WorkerImportKey,
+)
+
+
+class KeyIsoService:
+    """Binds clients, finds keys, and has workers load them for those who may use them."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        identity: Identity,
+        store: KeyStore,
+        workers: Workers,
+        authority: Authority,
+        audit: Audit,
+        *,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._random = random
+        self._loop = loop
+        self._identity = identity
+        self._store = store
+        self._workers = workers
+        self._authority = authority
+        self._audit = audit
+        self._changes = KeyChanges(identity, store, workers, authority, audit)
+        self._clients = 0
+
+    def listen(self, listening: socket.socket) -> Listener:
+        """Serve applications on the control socket."""
+        endpoint = Endpoint(
+            operations=ControlOperation,
+            handlers={
+                Bind: self._bind,
+                Attach: self._attach,
+                OpenKey: self._open_key,
+                OpenEphemeral: self._open_ephemeral,
+                FindKey: self._find_key,
+                CreateKey: self._create_key,
+                GetImportKey: self._get_import_key,
+                ImportKey: self._import_key,
+                DeleteKey: self._delete_key,
+                ReleaseEphemeral: self._release_ephemeral,
+                EnumKeys: self._enum_keys,
+                GetServiceStatus: self._status,
+            },
+            frame_bytes=limits.CONTROL_FRAME_BYTES,
+            admit=self._authority.admit,
+            closed=self._client_ended,
+        )
+        return Listener(self._loop, self._identity, endpoint, listening)
+
+    # --- sessions ------------------------------------------------------------------------------
+
+    def _bind(self, connection: Connection, call: Call[Bind]) -> Bound:
+        secret = call.operation.client_group
+        if len(secret) != limits.CLIENT_GROUP_BYTES:
+            raise ncrypt_error(
+                Status.NTE_INVALID_PARAMETER,
+                f"a client group has {limits.CLIENT_GROUP_BYTES} bytes",
+            )
+        if connection.state is None:
+            self._clients += 1
+        process = printable_name(call.operation.process)[: limits.HOP_TEXT_BYTES]
+        connection.state = Client(connection.peer, process, hash_of_group(secret))
+        return Bound(connection.peer.uid, self._workers.channels)
+
+    async def _attach(self, connection: Connection, call: Call[Attach]) -> WithDescriptor:
+        """Give the client one end of a socket pair, and a worker the other."""
+        client = bound_client(connection)
+        worker = self._workers.next_holder(call.operation.avoid)
+        instance_id = worker.peer_instance or b""
+        ours, theirs = socket.socketpair()
+        channel_id = self._random(limits.CHANNEL_ID_BYTES)
+        try:
+            await worker.call(
+                AddChannel(channel_id, client.peer.uid),
+                trace=call.trace,
+                hops=self._hops(call),
+                descriptor=theirs.detach(),
+            )
+        except NCryptError:
+            ours.close()
+            raise
+        attached = Attached(channel_id, worker.peer_service, instance_id)
+        return WithDescriptor(attached, ours.detach())
+
+    def _client_ended(self, connection: Connection) -> None:
+        if connection.state is not None:
+            self._clients -= 1
+
+    # --- finding and loading keys --------------------------------------------------------------
+
+    async def _open_key(self, connection: Connection, call: Call[OpenKey]) -> Opened:
+        client, operation = bound_client(connection), call.operation
+        try:
+            stored, _ = self._usable(client, operation.provider, operation.scope, operation.name)
+            worker = self._workers.with_instance(operation.worker_instance)
+            opened = await worker.call(
+                Load(operation.channel_id, client.peer.uid, stored.blob),
+                trace=call.trace,
+                hops=self._hops(call),
+            )
+        except NCryptError as error:
+            if error.status != Status.KEYISO_E_STALE:
+                self._audit.open_failed(client, call, error)
+            raise
+        return opened
+
+    async def _open_ephemeral(self, connection: Connection, call: Call[OpenEphemeral]) -> Opened:
+        client, operation = bound_client(connection), call.operation
+        await self._changes.own_ephemeral(client, operation.blob, call)
+        worker = self._workers.with_instance(operation.worker_instance)
+        return await worker.call(
+            Load(operation.channel_id, client.peer.uid, operation.blob),
+            trace=call.trace,
+            hops=self._hops(call),
+        )
+
+    def _find_key(self, connection: Connection, call: Call[FindKey]) -> Found:
+        operation = call.operation
+        stored, header = self._usable(
+            bound_client(connection), operation.provider, operation.scope, operation.name
+        )
+        return Found(header, stored.modified)
+
+    def _usable(
+        self, client: Client, provider: str, scope: str, name: bytes
+    ) -> tuple[StoredKey, KeyHeader]:
+        """The stored key of a name, if this client may use it."""
+        check_provider(provider)
+        check_name(name)
+        partition = MACHINE if scope == "machine" else client.peer.uid
+        stored = self._store.read.find(provider, partition, name)
+        if stored is None:
+            raise no_such_key("machine" if scope == "machine" else "user", name)
+        header = read_header(stored.blob)
+        _check_row(stored, header)
+        check_right(header, client.peer, Right.USE)
+        return stored, header
+
+    def _enum_keys(self, connection: Connection, call: Call[EnumKeys]) -> KeyNames:
+        client, operation = bound_client(connection), call.operation
+        check_provider(operation.provider)
+        partition = MACHINE if operation.scope == "machine" else client.peer.uid
+        page = self._store.read.page(
+            operation.provider, partition, operation.after, limits.ENUMERATION_PAGE
+        )
+        names = tuple(name for stored in page if (name := _listed(stored, client)) is not None)
+        more = len(page) == limits.ENUMERATION_PAGE
+        return KeyNames(names, page[-1].name if more else b"")
+
+    # --- changes -------------------------------------------------------------------------------
+
+    async def _create_key(self, connection: Connection, call: Call[CreateKey]) -> Created:
+        return await self._changes.create(bound_client(connection), call)
+
+    async def _import_key(self, connection: Connection, call: Call[ImportKey]) -> Created:
+        return await self._changes.import_key(bound_client(connection), call)
+
+    async def _get_import_key(
+        self, connection: Connection, call: Call[GetImportKey]
+    ) -> WorkerImportKey:
+        bound_client(connection)
+        return await self._workers.generator().call(
+            GetWorkerImportKey(), trace=call.trace, hops=self._hops(call)
+        )
+
+    async def _delete_key(self, connection: Connection, call: Call[DeleteKey]) -> Done:
+        return await self._changes.delete(bound_client(connection), call)
+
+    async def _release_ephemeral(
+        self, connection: Connection, call: Call[ReleaseEphemeral]
+    ) -> Done:
+        return await self._changes.release_ephemeral(bound_client(connection), call)
+
+    # --- status --------------------------------------------------------------------------------
+
+    async def _status(self, connection: Connection, call: Call[GetServiceStatus]) -> ServiceStatus:
+        bound_client(connection)
+        return ServiceStatus(
+            self._identity.pid,
+            self._identity.instance_id,
+            self._clients,
+            await self._workers.status(),
+        )
+
+    def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:
+        return (*call.hops, self._identity.hop(type(call.operation).__name__))
+
+
+def _check_row(stored: StoredKey, header: KeyHeader) -> None:
+    """A row that was moved or edited does not make a key somebody else's."""
+    partition = MACHINE if header.scope == "machine" else header.owner
+    if (
+        header.provider != stored.provider
+        or partition != stored.partition
+        or header.name != stored.name
+        or header.key_id != stored.key_id
+        or header.generation != stored.generation
+    ):
+        raise ncrypt_error(
+            Status.NTE_BAD_DATA,
+            "the sealed key belongs to another row of the store",
+            "The store was edited. Restore it from a backup; other keys are not affected.",
+        )
+
+
+def _listed(stored: StoredKey, client: Client) -> KeyName | None:
+    """A key's line in an enumeration; none for a key that does not exist for this client."""
+    try:
+        header = read_header(stored.blob)
+        check_right(header, client.peer, Right.USE)
+    except NCryptError as error:
+        damaged = error.status not in (Status.NTE_BAD_KEYSET, Status.NTE_PERM)
+        # Its owner sees a damaged key, so that it can be deleted.
+        return KeyName(stored.name, "") if damaged and stored.partition == client.peer.uid else None
+    return KeyName(stored.name, header.algorithm)

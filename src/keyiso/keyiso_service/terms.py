@@ -1,0 +1,71 @@
+"""What a client may ask a new key to be, checked before anybody works on it."""
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from keyiso import limits
+from keyiso.crypto.algorithms import algorithm_named, check_length
+from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.flags import NCRYPT_ALLOW_ALL_USAGES
+from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
+from keyiso.names import check_name
+from keyiso.status import Status
+from keyiso.wire.operations import KeyTerms
+
+PROVIDERS: Final = frozenset({MS_KEY_STORAGE_PROVIDER})
+"""The providers whose keys this service keeps."""
+
+EXPORT_POLICY_BITS: Final = 0x1F
+"""Every NCRYPT_ALLOW_*_EXPORT and *_ARCHIVING flag."""
+
+
+def check_terms(terms: KeyTerms, uid: int, *, imported: bool) -> None:
+    """Raise for terms that no key can have, or not for this caller."""
+    check_operation_id(terms.operation_id)
+    check_provider(terms.provider)
+    if terms.owner != uid:
+        raise ncrypt_error(Status.NTE_PERM, f"uid {uid} cannot create keys for uid {terms.owner}")
+    if terms.lifetime == "persisted":
+        check_name(terms.name)
+    elif terms.lifetime != "ephemeral":
+        raise ncrypt_error(
+            Status.NTE_VBS_UNAVAILABLE,
+            "per-boot keys need a vbs trustlet, which this version does not have",
+        )
+    elif terms.name or terms.overwrite or terms.scope != "user":
+        raise _unfit("an ephemeral key has no name, replaces nothing and is its user's")
+    if not 0 <= terms.usage <= NCRYPT_ALLOW_ALL_USAGES:
+        raise _unfit("the key usage has bits that are not defined")
+    if terms.export_policy & ~EXPORT_POLICY_BITS:
+        raise _unfit("the export policy has bits that are not defined")
+    if imported:
+        if terms.algorithm or terms.bits:
+            raise _unfit("an imported key brings its own algorithm and length")
+    else:
+        check_length(algorithm_named(terms.algorithm), terms.bits)
+
+
+def check_provider(provider: str) -> None:
+    """Raise ``NTE_BAD_PROVIDER`` for a provider whose keys are not kept here."""
+    if provider not in PROVIDERS:
+        raise ncrypt_error(
+            Status.NTE_BAD_PROVIDER, f"this service keeps no keys of the provider {provider!r:.80}"
+        )
+
+
+def check_operation_id(operation_id: bytes) -> None:
+    """Raise ``NTE_INVALID_PARAMETER`` for an id of the wrong length."""
+    if len(operation_id) != limits.OPERATION_ID_BYTES:
+        raise _unfit(f"an operation id has {limits.OPERATION_ID_BYTES} bytes")
+
+
+def request_hash(request: msgspec.Struct) -> bytes:
+    """What tells a repeated request from another one under the same operation id."""
+    kind = type(request).__name__.encode()
+    return hashlib.sha256(kind + b"\0" + msgspec.msgpack.encode(request)).digest()
+
+
+def _unfit(cause: str) -> NCryptError:
+    return ncrypt_error(Status.NTE_INVALID_PARAMETER, cause)

@@ -1,0 +1,139 @@
+"""The KeyIso service's links to its trustlet workers."""
+
+import itertools
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+from keyiso import limits
+from keyiso.crypto.algorithms import ALGORITHMS
+from keyiso.errors import Hop, NCryptError, ncrypt_error
+from keyiso.server.link import Link
+from keyiso.server.loop import Loop
+from keyiso.server.promise import Promise
+from keyiso.status import Status
+from keyiso.wire.messages import Operation
+from keyiso.wire.operations import GetWorkerStatus, Revoke, WorkerStatus
+
+GENERATOR = "software-generator"
+"""Does the work that takes longer than 20 ms, so that nobody waits behind it."""
+
+
+class Workers:
+    """All workers of one kind: those that hold loaded keys, and the generator."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        service: str,
+        sockets: Sequence[Path],
+        revoked: Callable[[], tuple[bytes, ...]],
+    ) -> None:
+        self._revoked = revoked
+        self._links = tuple(
+            Link(
+                loop,
+                service,
+                path,
+                peer_service=path.stem,
+                frame_bytes=limits.CONTROL_FRAME_BYTES,
+                connected=self._connected,
+            )
+            for path in sockets
+        )
+        self._turn = itertools.count()
+
+    @property
+    def channels(self) -> int:
+        """Workers that hold loaded keys."""
+        return len(self._holders())
+
+    def next_holder(self, avoid: Collection[bytes]) -> Link:
+        """A worker for a new key channel, in turn, preferably none of those to avoid.
+
+        Raises ``KEYISO_E_STALE`` while none is running.
+        """
+        ready = [link for link in self._holders() if link.ready]
+        fresh = [link for link in ready if link.peer_instance not in avoid]
+        return _in_turn(fresh or ready, next(self._turn))
+
+    def with_instance(self, instance_id: bytes) -> Link:
+        """The worker that is still the one the caller means. Raises ``KEYISO_E_STALE``."""
+        for link in self._links:
+            if link.ready and link.peer_instance == instance_id:
+                return link
+        raise _not_running()
+
+    def any(self) -> Link:
+        """A running worker. Raises ``KEYISO_E_STALE`` while there is none."""
+        return _in_turn([link for link in self._links if link.ready], next(self._turn))
+
+    def for_generation(self, algorithm: str) -> Link:
+        """Who generates keys of this algorithm. Raises ``KEYISO_E_STALE``."""
+        known = ALGORITHMS.get(algorithm)
+        if known is None or known.slow_to_generate:
+            return self.generator()
+        return _in_turn([link for link in self._holders() if link.ready], next(self._turn))
+
+    def generator(self) -> Link:
+        """The generator, which also validates imports. Raises ``KEYISO_E_STALE``."""
+        for link in self._links:
+            if link.peer_service == GENERATOR and link.ready:
+                return link
+        raise _not_running()
+
+    async def revoke(
+        self, key_ids: tuple[bytes, ...], *, trace: str, hops: tuple[Hop, ...]
+    ) -> None:
+        """Take keys out of every worker. Returns when no running worker holds them.
+
+        A worker that ends meanwhile has lost its keys with its memory.
+        """
+        for promise in self._ask_all(Revoke(key_ids), trace, hops):
+            await _unless_ended(promise)
+
+    async def status(self) -> tuple[WorkerStatus, ...]:
+        """What every running worker says of itself."""
+        answers = [await _unless_ended(p) for p in self._ask_all(GetWorkerStatus(), "", ())]
+        return tuple(answer for answer in answers if answer is not None)
+
+    def _ask_all(
+        self, operation: Operation[Any], trace: str, hops: tuple[Hop, ...]
+    ) -> list[Promise[Any]]:
+        return [link.call(operation, trace=trace, hops=hops) for link in self._links if link.ready]
+
+    def _holders(self) -> list[Link]:
+        return [link for link in self._links if link.peer_service != GENERATOR]
+
+    def _connected(self, link: Link) -> None:
+        """A worker that outlived a KeyIso service may hold what that one no longer revoked."""
+        revoked = self._revoked()
+        for start in range(0, len(revoked), _REVOKED_AT_ONCE):
+            link.call(Revoke(revoked[start : start + _REVOKED_AT_ONCE]))
+
+
+_REVOKED_AT_ONCE = 10_000
+"""Key ids in one frame: 180 KiB."""
+
+
+async def _unless_ended(promise: Promise[Any]) -> Any:
+    try:
+        return await promise
+    except NCryptError as error:
+        if error.status != Status.KEYISO_E_STALE:
+            raise
+        return None
+
+
+def _in_turn(links: Sequence[Link], turn: int) -> Link:
+    if not links:
+        raise _not_running()
+    return links[turn % len(links)]
+
+
+def _not_running() -> NCryptError:
+    return ncrypt_error(
+        Status.KEYISO_E_STALE,
+        "the trustlet worker is being restarted",
+        "Try again; `keyiso status` shows the processes.",
+    )

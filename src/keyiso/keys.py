@@ -1,0 +1,417 @@
+"""Keys in Python's manner: context managers, enums, no flag words, no sizes.
+
+from keyiso import Key
+
+with Key.create("web", "ECDSA_P256") as key:
+    signature = key.sign(data, hash="SHA256")
+    key.verify(signature, data, hash="SHA256")
+"""
+
+import enum
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from keyiso import flags as f
+from keyiso import identifiers as names
+from keyiso import ncrypt
+from keyiso.crypto.digests import digest as hash_of
+from keyiso.crypto.public_keys import import_public_blob
+from keyiso.crypto.signatures import PublicKey
+from keyiso.errors import NCryptError
+from keyiso.status import Status
+
+DEFAULT_PROVIDER: Final = names.MS_KEY_STORAGE_PROVIDER
+
+
+class Protection(enum.Enum):
+    """The protection that is asked for."""
+
+    SOFTWARE = 0
+    """An isolated process of another user: stops other users, not root."""
+    PREFER_VBS = f.NCRYPT_PREFER_VBS_FLAG
+    """``vbs`` where the machine can; otherwise software, which the key then reports."""
+    REQUIRE_VBS = f.NCRYPT_REQUIRE_VBS_FLAG
+    """``vbs`` or nothing: `VbsUnavailableError`."""
+
+
+class KeyUsage(enum.IntFlag):
+    """What a key may be used for; enforced by the process that holds it."""
+
+    DECRYPT = f.NCRYPT_ALLOW_DECRYPT_FLAG
+    SIGN = f.NCRYPT_ALLOW_SIGNING_FLAG
+    AGREE = f.NCRYPT_ALLOW_KEY_AGREEMENT_FLAG
+    ALL = f.NCRYPT_ALLOW_ALL_USAGES
+
+
+class ExportPolicy(enum.IntFlag):
+    """How the private key may leave; nothing by default."""
+
+    NONE = 0
+    ENCRYPTED = f.NCRYPT_ALLOW_EXPORT_FLAG
+    PLAINTEXT = f.NCRYPT_ALLOW_PLAINTEXT_EXPORT_FLAG
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionReport:
+    """The protection that a key really has."""
+
+    level: str
+    """``software``: the key is in the memory of another process, in the clear."""
+    lifetime: str
+    """``persisted`` or ``ephemeral``."""
+    at_rest: str
+    """What seals the stored key; empty for an ephemeral one."""
+    not_stopped: tuple[str, ...]
+    """Who can get the key, or use it, all the same."""
+
+    def __str__(self) -> str:
+        at_rest = f", {self.at_rest}" if self.at_rest else ""
+        return f"{self.level}, {self.lifetime}{at_rest}; not stopped: " + "; ".join(
+            self.not_stopped
+        )
+
+
+class Provider:
+    """An open key storage provider. Without a name, the software provider."""
+
+    def __init__(self, name: str = DEFAULT_PROVIDER) -> None:
+        self._handle = ncrypt.NCryptOpenStorageProvider(name)
+        self.name = name
+
+    @property
+    def handle(self) -> ncrypt.NCryptProvHandle:
+        """For `keyiso.ncrypt`."""
+        return self._handle
+
+    def algorithms(self) -> tuple[str, ...]:
+        """The algorithms that keys can have here."""
+        return tuple(known.pszName for known in ncrypt.NCryptEnumAlgorithms(self._handle))
+
+    def keys(self, *, machine: bool = False) -> Iterator[ncrypt.NCryptKeyName]:
+        """Names and algorithms of the keys of this user, or of the machine."""
+        state = None
+        while True:
+            try:
+                found, state = ncrypt.NCryptEnumKeys(
+                    self._handle, None, state, _scope_flag(machine)
+                )
+            except NCryptError as error:
+                if error.status == Status.NTE_NO_MORE_ITEMS:
+                    return
+                raise
+            yield found
+
+    def close(self) -> None:
+        ncrypt.NCryptFreeObject(self._handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Key:
+    """A key that is open. Make one with `create`, `open` or `import_key`.
+
+    The object goes on working when any service restarts. An ephemeral key ends when it is closed.
+    """
+
+    def __init__(self) -> None:
+        raise TypeError("use Key.create, Key.open or Key.import_key")
+
+    # --- making one ----------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        name: str | None,
+        algorithm: str,
+        *,
+        length: int | None = None,
+        machine: bool = False,
+        overwrite: bool = False,
+        usage: KeyUsage = KeyUsage.ALL,
+        export_policy: ExportPolicy = ExportPolicy.NONE,
+        protection: Protection = Protection.SOFTWARE,
+        provider: str = DEFAULT_PROVIDER,
+    ) -> Self:
+        """Generate a key. ``name`` None makes an ephemeral one; ``length`` is in bits.
+
+        Raises `KeyExistsError` where the name is taken and ``overwrite`` was not asked for.
+        """
+        opened = ncrypt.NCryptOpenStorageProvider(provider)
+        handle = ncrypt.NCryptCreatePersistedKey(
+            opened, algorithm, name, 0, _flags(machine, overwrite, protection)
+        )
+        if length is not None:
+            _set_dword(handle, names.NCRYPT_LENGTH_PROPERTY, length)
+        return cls._finalized(handle, usage, export_policy)
+
+    @classmethod
+    def open(cls, name: str, *, machine: bool = False, provider: str = DEFAULT_PROVIDER) -> Self:
+        """Open a key by name. Raises `KeyNotFoundError` when there is none for this user."""
+        opened = ncrypt.NCryptOpenStorageProvider(provider)
+        return cls._of(ncrypt.NCryptOpenKey(opened, name, 0, _scope_flag(machine)))
+
+    @classmethod
+    def exists(cls, name: str, *, machine: bool = False, provider: str = DEFAULT_PROVIDER) -> bool:
+        """There is a key of this name that this user may open."""
+        try:
+            cls.open(name, machine=machine, provider=provider).close()
+        except NCryptError as error:
+            if error.status == Status.NTE_BAD_KEYSET:
+                return False
+            raise
+        return True
+
+    @classmethod
+    def import_key(
+        cls,
+        name: str | None,
+        pkcs8: bytes,
+        *,
+        password: str | None = None,
+        machine: bool = False,
+        overwrite: bool = False,
+        usage: KeyUsage = KeyUsage.ALL,
+        export_policy: ExportPolicy = ExportPolicy.NONE,
+        protection: Protection = Protection.SOFTWARE,
+        provider: str = DEFAULT_PROVIDER,
+    ) -> Self:
+        """Import a private key in DER PKCS #8. Whoever had the file can still have the key."""
+        opened = ncrypt.NCryptOpenStorageProvider(provider)
+        parameters = []
+        if name is not None:
+            parameters.append(ncrypt.NCryptBuffer(f.NCRYPTBUFFER_PKCS_KEY_NAME, name))
+        if password is not None:
+            parameters.append(ncrypt.NCryptBuffer(f.NCRYPTBUFFER_PKCS_SECRET, password))
+        handle = ncrypt.NCryptImportKey(
+            opened,
+            None,
+            names.NCRYPT_PKCS8_PRIVATE_KEY_BLOB,
+            parameters,
+            pkcs8,
+            _flags(machine, overwrite, protection) | f.NCRYPT_DO_NOT_FINALIZE_FLAG,
+        )
+        return cls._finalized(handle, usage, export_policy)
+
+    # --- what it is ----------------------------------------------------------------------------
+
+    @property
+    def handle(self) -> ncrypt.NCryptKeyHandle:
+        """For `keyiso.ncrypt`."""
+        return self._handle
+
+    @property
+    def name(self) -> str | None:
+        """None for an ephemeral key."""
+        return None if self.ephemeral else self._string(names.NCRYPT_NAME_PROPERTY)
+
+    @property
+    def unique_name(self) -> str:
+        """Tells this key from an earlier or later one of the same name."""
+        return self._string(names.NCRYPT_UNIQUE_NAME_PROPERTY)
+
+    @property
+    def algorithm(self) -> str:
+        return self._string(names.NCRYPT_ALGORITHM_PROPERTY)
+
+    @property
+    def length(self) -> int:
+        """Bits."""
+        return self._dword(names.NCRYPT_LENGTH_PROPERTY)
+
+    @property
+    def usage(self) -> KeyUsage:
+        return KeyUsage(self._dword(names.NCRYPT_KEY_USAGE_PROPERTY))
+
+    @property
+    def export_policy(self) -> ExportPolicy:
+        return ExportPolicy(self._dword(names.NCRYPT_EXPORT_POLICY_PROPERTY))
+
+    @property
+    def machine(self) -> bool:
+        """In the machine's scope, not in a user's."""
+        return bool(self._dword(names.NCRYPT_KEY_TYPE_PROPERTY) & f.NCRYPT_MACHINE_KEY_FLAG)
+
+    @property
+    def ephemeral(self) -> bool:
+        """It ends when it is closed, or with this process."""
+        try:
+            ncrypt.NCryptGetProperty(self._handle, names.NCRYPT_NAME_PROPERTY)
+        except NCryptError as error:
+            if error.status == Status.NTE_NOT_SUPPORTED:
+                return True
+            raise
+        return False
+
+    @property
+    def protection(self) -> ProtectionReport:
+        """What the key really has, and what that does not stop."""
+        ephemeral = self.ephemeral
+        return ProtectionReport(
+            level="software",
+            lifetime="ephemeral" if ephemeral else "persisted",
+            at_rest="" if ephemeral else "sealed by a root secret in a file of this machine",
+            not_stopped=(
+                "root can read the key from the worker's memory",
+                *(() if ephemeral else ("who copies the whole state directory has the key",)),
+                "a process of the same user can use the key while it runs",
+                "an old state directory that is put back (rollback)",
+            ),
+        )
+
+    def public_key(self) -> PublicKey:
+        """The public key, as `cryptography` has it."""
+        return import_public_blob(self._export(names.BCRYPT_PUBLIC_KEY_BLOB))
+
+    # --- using it ------------------------------------------------------------------------------
+
+    def sign(
+        self,
+        data: bytes,
+        *,
+        hash: str = "SHA256",
+        padding: str | None = None,
+        salt_length: int | None = None,
+    ) -> bytes:
+        """Hash and sign. See `sign_digest`."""
+        return self.sign_digest(
+            hash_of(hash, data), hash=hash, padding=padding, salt_length=salt_length
+        )
+
+    def sign_digest(
+        self,
+        digest: bytes,
+        *,
+        hash: str = "SHA256",
+        padding: str | None = None,
+        salt_length: int | None = None,
+    ) -> bytes:
+        """Sign what is already hashed, by ``hash`` (a CNG identifier).
+
+        RSA: ``padding`` is "PSS" (the default; ``salt_length`` in bytes, by default the hash's
+        length) or "PKCS1". ECDSA signatures are r and s, each of the curve's size, not DER.
+        """
+        info, padding_flag = self._padding(digest, hash, padding, salt_length)
+        return ncrypt.NCryptSignHash(self._handle, info, digest, padding_flag)
+
+    def verify(
+        self,
+        signature: bytes,
+        data: bytes,
+        *,
+        hash: str = "SHA256",
+        padding: str | None = None,
+        salt_length: int | None = None,
+    ) -> None:
+        """Return when the signature is right; raises `InvalidSignatureError` when it is not."""
+        self.verify_digest(
+            signature, hash_of(hash, data), hash=hash, padding=padding, salt_length=salt_length
+        )
+
+    def verify_digest(
+        self,
+        signature: bytes,
+        digest: bytes,
+        *,
+        hash: str = "SHA256",
+        padding: str | None = None,
+        salt_length: int | None = None,
+    ) -> None:
+        """Like `verify`, for what is already hashed."""
+        info, padding_flag = self._padding(digest, hash, padding, salt_length)
+        ncrypt.NCryptVerifySignature(self._handle, info, digest, signature, padding_flag)
+
+    def delete(self) -> None:
+        """Delete the key for everybody, at once, and close this object."""
+        ncrypt.NCryptDeleteKey(self._handle)
+
+    def close(self) -> None:
+        """Close the object. An ephemeral key ends; closing twice is no error."""
+        if ncrypt.NCryptIsKeyHandle(self._handle):
+            ncrypt.NCryptFreeObject(self._handle)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if not ncrypt.NCryptIsKeyHandle(self._handle):
+            return "<Key closed>"
+        return f"<Key {self.name!r} {self.algorithm}>"
+
+    # --- how -----------------------------------------------------------------------------------
+
+    _handle: ncrypt.NCryptKeyHandle
+
+    @classmethod
+    def _of(cls, handle: ncrypt.NCryptKeyHandle) -> Self:
+        key = object.__new__(cls)
+        key._handle = handle
+        return key
+
+    @classmethod
+    def _finalized(
+        cls, handle: ncrypt.NCryptKeyHandle, usage: KeyUsage, export_policy: ExportPolicy
+    ) -> Self:
+        _set_dword(handle, names.NCRYPT_KEY_USAGE_PROPERTY, usage)
+        _set_dword(handle, names.NCRYPT_EXPORT_POLICY_PROPERTY, export_policy)
+        ncrypt.NCryptFinalizeKey(handle)
+        return cls._of(handle)
+
+    def _padding(
+        self, digest: bytes, hash: str, padding: str | None, salt_length: int | None
+    ) -> tuple[ncrypt.PaddingInfo, int]:
+        if self.algorithm != names.NCRYPT_RSA_ALGORITHM:
+            if padding is not None or salt_length is not None:
+                raise ValueError(f"{self.algorithm} has no padding")
+            return None, 0
+        match padding:
+            case "PSS" | None:
+                salt = len(digest) if salt_length is None else salt_length
+                return ncrypt.BCRYPT_PSS_PADDING_INFO(hash, salt), f.NCRYPT_PAD_PSS_FLAG
+            case "PKCS1":
+                return ncrypt.BCRYPT_PKCS1_PADDING_INFO(hash), f.NCRYPT_PAD_PKCS1_FLAG
+        raise ValueError(f"{padding!r} is not a padding: use 'PSS' or 'PKCS1'")
+
+    def _export(self, blob_type: str) -> bytes:
+        return ncrypt.NCryptExportKey(self._handle, None, blob_type)
+
+    def _string(self, name: str) -> str:
+        value = ncrypt.NCryptGetProperty(self._handle, name)
+        return value.decode("utf-16-le", "surrogatepass").removesuffix("\0")
+
+    def _dword(self, name: str) -> int:
+        return int(struct.unpack("<I", ncrypt.NCryptGetProperty(self._handle, name))[0])
+
+
+def _set_dword(handle: ncrypt.NCryptKeyHandle, name: str, value: int) -> None:
+    if not 0 <= value <= 0xFFFFFFFF:
+        raise ValueError(f"{name} is a number of 32 bits, not {value}")
+    ncrypt.NCryptSetProperty(handle, name, struct.pack("<I", value))
+
+
+def _scope_flag(machine: bool) -> int:
+    return f.NCRYPT_MACHINE_KEY_FLAG if machine else 0
+
+
+def _flags(machine: bool, overwrite: bool, protection: Protection) -> int:
+    overwriting = f.NCRYPT_OVERWRITE_KEY_FLAG if overwrite else 0
+    return _scope_flag(machine) | overwriting | protection.value

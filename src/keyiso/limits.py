@@ -1,0 +1,120 @@
+"""Every limit on what comes from outside, each with its reason.
+
+A length, count or depth that another process chooses is compared with a name from this file
+before anything is allocated for it. Exceeding one is ``KEYISO_E_LIMIT`` or the CNG status that
+the function documents, and the message names the limit.
+"""
+
+from typing import Final
+
+# --- frames (wire) -------------------------------------------------------------------------
+
+FRAME_HEADER_BYTES: Final = 4
+"""A frame begins with its length: u32, little-endian, without these four bytes."""
+
+CONTROL_FRAME_BYTES: Final = 0x100000 + 0x10000
+"""1 MiB + 64 KiB: a property value may be 0x100000 bytes, and its frame has a header."""
+
+KEY_FRAME_BYTES: Final = 0x10000
+"""64 KiB: digests, signatures and short messages; nothing else travels on a key channel."""
+
+READ_BYTES: Final = 0x10000
+"""One read from a socket; larger frames take several, so no peer costs more at a time."""
+
+SEND_BUFFER_BYTES: Final = 4 * CONTROL_FRAME_BYTES
+"""What a server holds for a peer that does not read; above it the peer is dropped."""
+
+SEND_PAUSE_BYTES: Final = 0x40000
+"""Above this much unsent data a server stops reading more requests from the same peer."""
+
+HOPS: Final = 16
+"""Processes on the way of one request. The longest real chain (a PIN logon) has six."""
+
+HOP_TEXT_BYTES: Final = 128
+"""A service's or a function's name in a hop."""
+
+TRACEPARENT_BYTES: Final = 55
+"""The length of a W3C traceparent of version 00."""
+
+DESCRIPTORS_PER_MESSAGE: Final = 4
+"""A key channel is handed over with one descriptor; the rest is room for a later version."""
+
+# --- names and properties (ncrypt.h, and the file system limit MAX_PATH that CNG documents) -----
+
+NAME_UNITS: Final = 260
+"""UTF-16 units in a key's name, as the Microsoft software provider documents (MAX_PATH)."""
+
+ALGORITHM_NAME_UNITS: Final = 512
+"""NCRYPT_MAX_ALG_ID_LENGTH."""
+
+PROPERTY_NAME_UNITS: Final = 64
+"""NCRYPT_MAX_PROPERTY_NAME."""
+
+PROPERTY_BYTES: Final = 0x100000
+"""NCRYPT_MAX_PROPERTY_DATA."""
+
+PROVIDER_NAME_UNITS: Final = 260
+"""Providers are registered under names of the same kind as keys."""
+
+# --- keys --------------------------------------------------------------------------------------
+
+PRIVATE_KEY_BYTES: Final = 16 * 1024
+"""A PKCS #8 private key: RSA-16384, the longest that CNG knows, takes 9.5 KiB."""
+
+KEY_HEADER_BYTES: Final = 32 * 1024
+"""The authenticated header of a key blob: a public key, two names and an access list."""
+
+KEY_BLOB_BYTES: Final = KEY_HEADER_BYTES + PRIVATE_KEY_BYTES + 64
+"""A sealed key: header, ciphertext, and the version, length, nonce and tag around them."""
+
+ACCESS_ENTRIES: Final = 64
+"""Entries in a key's access list."""
+
+DIGEST_BYTES: Final = 64
+"""The longest hash that can be signed (SHA-512)."""
+
+SALT_BYTES: Final = 2048
+"""The salt of RSA-PSS cannot be longer than the longest modulus."""
+
+ENUMERATION_PAGE: Final = 256
+"""Names in one answer to an enumeration: about 140 KiB at the longest names."""
+
+# --- resources of a service ------------------------------------------------------------------
+
+LOADED_KEY_BYTES: Final = 16 * 1024 * 1024
+"""Unsealed keys that a worker keeps, counted as ``LOADED_RSA_BYTES`` and so on estimate them."""
+
+LOADED_RSA_BYTES: Final = 8704
+LOADED_EC_BYTES: Final = 2150
+"""Measured: 8.5 KiB for RSA-2048 that has signed once, 2.1 KiB for P-256."""
+
+CHANNELS_PER_WORKER: Final = 4096
+"""Key channels of one worker; each costs a descriptor and a few KiB."""
+
+CONNECTIONS: Final = 8192
+"""Peers of one service at a time; more wait in the listening socket's backlog."""
+
+BACKLOG: Final = 512
+"""Connections that wait for a service that restarts."""
+
+OPERATION_ID_BYTES: Final = 16
+CLIENT_GROUP_BYTES: Final = 16
+KEY_ID_BYTES: Final = 16
+INSTANCE_ID_BYTES: Final = 16
+CHANNEL_ID_BYTES: Final = 16
+ROOT_ID_BYTES: Final = 16
+
+# --- times, in seconds -------------------------------------------------------------------------
+
+DEADLINE_SECONDS: Final = 30.0
+"""How long a client re-binds before it gives up and names the chain."""
+
+LONGEST_DEADLINE_SECONDS: Final = 240.0
+"""A deadline that is set must leave the operation ids remembered for twice as long."""
+
+OPERATION_MEMORY_SECONDS: Final = 600.0
+"""How long a committed operation id is remembered: well over twice the deadline, because a
+client may have started to wait before the service committed."""
+
+HELLO_SECONDS: Final = 10.0
+"""A peer that connected and has not said hello by then is dropped."""

@@ -1,0 +1,412 @@
+"""The NCrypt functions under their own names (ncrypt.h).
+
+Parameters keep CNG's order; out-parameters are returned; counts disappear, because Python knows
+lengths. Handles are small opaque objects. A status other than success raises `NCryptError`.
+
+Functions with an output buffer take its size as a keyword: not given, the output is returned
+whole; ``None`` is the size probe, which returns the size in bytes; a number that is too small is
+``NTE_BUFFER_TOO_SMALL``.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar, overload
+
+from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.flags import NCRYPT_SILENT_FLAG
+from keyiso.function_table import (
+    BCRYPT_PKCS1_PADDING_INFO,
+    BCRYPT_PSS_PADDING_INFO,
+    NCryptAlgorithmName,
+    NCryptBuffer,
+    NCryptKeyName,
+    NCryptProviderName,
+    PaddingInfo,
+)
+from keyiso.identifiers import NCRYPT_PROVIDER_HANDLE_PROPERTY
+from keyiso.router import (
+    NCryptHandle,
+    NCryptKeyHandle,
+    NCryptProvHandle,
+    NCryptSecretHandle,
+    Target,
+    process_router,
+)
+from keyiso.status import Status
+
+__all__ = [
+    "BCRYPT_PKCS1_PADDING_INFO",
+    "BCRYPT_PSS_PADDING_INFO",
+    "NCryptAlgorithmName",
+    "NCryptBuffer",
+    "NCryptCreatePersistedKey",
+    "NCryptDeleteKey",
+    "NCryptEnumAlgorithms",
+    "NCryptEnumKeys",
+    "NCryptEnumStorageProviders",
+    "NCryptError",
+    "NCryptExportKey",
+    "NCryptFinalizeKey",
+    "NCryptFreeBuffer",
+    "NCryptFreeObject",
+    "NCryptGetProperty",
+    "NCryptHandle",
+    "NCryptImportKey",
+    "NCryptIsAlgSupported",
+    "NCryptIsKeyHandle",
+    "NCryptKeyHandle",
+    "NCryptKeyName",
+    "NCryptOpenKey",
+    "NCryptOpenStorageProvider",
+    "NCryptProvHandle",
+    "NCryptProviderName",
+    "NCryptSecretHandle",
+    "NCryptSetProperty",
+    "NCryptSignHash",
+    "NCryptVerifySignature",
+    "PaddingInfo",
+]
+
+WHOLE: Final = -1
+"""The size of an output buffer that is not given: large enough for everything."""
+
+T = TypeVar("T")
+
+
+# --- providers ---------------------------------------------------------------------------------
+
+
+def NCryptOpenStorageProvider(
+    pszProviderName: str | None = None, dwFlags: int = 0
+) -> NCryptProvHandle:
+    """Open a provider; no name is the software provider.
+
+    Raises ``NTE_NOT_FOUND`` for a name that is not registered, ``NTE_PROV_DLL_NOT_FOUND`` and
+    ``NTE_PROVIDER_DLL_FAIL`` for an image that is missing or is not a provider.
+    """
+    return process_router().open_provider(pszProviderName, dwFlags)
+
+
+def NCryptEnumStorageProviders(dwFlags: int = 0) -> tuple[NCryptProviderName, ...]:
+    """Every registered provider."""
+    _check_flags(dwFlags)
+    return process_router().providers()
+
+
+def NCryptEnumAlgorithms(
+    hProvider: NCryptProvHandle, dwAlgOperations: int = 0, dwFlags: int = 0
+) -> Sequence[NCryptAlgorithmName]:
+    """The provider's algorithms, all or those of some operations (NCRYPT_*_OPERATION)."""
+    target = _provider(hProvider)
+    return target.table.enum_algorithms(target.provider, dwAlgOperations, dwFlags)
+
+
+def NCryptIsAlgSupported(hProvider: NCryptProvHandle, pszAlgId: str, dwFlags: int = 0) -> None:
+    """Return when the provider has the algorithm; raises ``NTE_NOT_SUPPORTED`` otherwise."""
+    target = _provider(hProvider)
+    target.table.is_alg_supported(target.provider, _reference(pszAlgId), dwFlags)
+
+
+# --- a key's life ------------------------------------------------------------------------------
+
+
+def NCryptCreatePersistedKey(
+    hProvider: NCryptProvHandle,
+    pszAlgId: str,
+    pszKeyName: str | None = None,
+    dwLegacyKeySpec: int = 0,
+    dwFlags: int = 0,
+) -> NCryptKeyHandle:
+    """Begin a key; it exists after `NCryptFinalizeKey`. Without a name it is ephemeral.
+
+    Raises ``NTE_EXISTS`` where the name is taken and ``NCRYPT_OVERWRITE_KEY_FLAG`` was not given.
+    That is advisory here; `NCryptFinalizeKey` decides.
+    """
+    target = _provider(hProvider)
+    key = target.table.create_persisted_key(
+        target.provider, _reference(pszAlgId), pszKeyName, dwLegacyKeySpec, dwFlags
+    )
+    return _key_handle(target, key)
+
+
+def NCryptFinalizeKey(hKey: NCryptKeyHandle, dwFlags: int = 0) -> None:
+    """Make the key. After it has returned, kill -9 and power loss do not undo it."""
+    target = _key(hKey)
+    target.table.finalize_key(target.provider, target.object, dwFlags)
+
+
+def NCryptOpenKey(
+    hProvider: NCryptProvHandle, pszKeyName: str, dwLegacyKeySpec: int = 0, dwFlags: int = 0
+) -> NCryptKeyHandle:
+    """Open a persisted key. Raises ``NTE_BAD_KEYSET`` where there is none of that name."""
+    target = _provider(hProvider)
+    key = target.table.open_key(target.provider, _reference(pszKeyName), dwLegacyKeySpec, dwFlags)
+    return _key_handle(target, key)
+
+
+def NCryptEnumKeys(
+    hProvider: NCryptProvHandle,
+    pszScope: None = None,
+    ppEnumState: Any = None,
+    dwFlags: int = 0,
+) -> tuple[NCryptKeyName, Any]:
+    """The next key, and the state for the call after. Raises ``NTE_NO_MORE_ITEMS`` at the end."""
+    target = _provider(hProvider)
+    return target.table.enum_keys(target.provider, pszScope, ppEnumState, dwFlags)
+
+
+def NCryptDeleteKey(hKey: NCryptKeyHandle, dwFlags: int = 0) -> None:
+    """Delete the key for everybody, and free the handle. It is still open after an error."""
+    target = _key(hKey)
+    target.table.delete_key(target.provider, target.object, dwFlags)
+    process_router().close(hKey)
+
+
+def NCryptFreeObject(hObject: NCryptHandle) -> None:
+    """Free a handle. An ephemeral key ends with it."""
+    router = process_router()
+    target = router.target(hObject, NCryptProvHandle, NCryptKeyHandle, NCryptSecretHandle)
+    if isinstance(hObject, NCryptKeyHandle):
+        target.table.free_key(target.provider, target.object)
+    elif isinstance(hObject, NCryptSecretHandle):
+        target.table.free_secret(target.provider, target.object)
+    else:
+        target.table.free_provider(target.provider)
+    router.close(hObject)
+
+
+def NCryptFreeBuffer(pvInput: object) -> None:
+    """Nothing: Python frees buffers. Here so that a port of C code reads as it did."""
+
+
+def NCryptIsKeyHandle(hKey: object) -> bool:
+    """Whether this is the handle of a key that is open."""
+    return process_router().is_key(hKey)
+
+
+# --- properties --------------------------------------------------------------------------------
+
+
+@overload
+def NCryptGetProperty(
+    hObject: NCryptHandle, pszProperty: str, dwFlags: int = 0, *, cbOutput: int = WHOLE
+) -> bytes: ...
+@overload
+def NCryptGetProperty(
+    hObject: NCryptHandle, pszProperty: str, dwFlags: int = 0, *, cbOutput: None
+) -> int: ...
+def NCryptGetProperty(
+    hObject: NCryptHandle, pszProperty: str, dwFlags: int = 0, *, cbOutput: int | None = WHOLE
+) -> Any:
+    """A property: DWORDs little-endian, strings UTF-16-LE with NUL.
+
+    "Provider Handle" gives a new provider handle instead of bytes; the caller frees it.
+    """
+    router = process_router()
+    target = router.target(hObject, NCryptProvHandle, NCryptKeyHandle)
+    is_key = isinstance(hObject, NCryptKeyHandle)
+    if is_key and pszProperty == NCRYPT_PROVIDER_HANDLE_PROPERTY:
+        return router.handle(
+            NCryptProvHandle, Target(target.provider_name, target.table, target.provider, None)
+        )
+
+    def value(probe: bool) -> bytes | int:
+        if is_key:
+            found = target.table.get_key_property(
+                target.provider, target.object, _reference(pszProperty), dwFlags
+            )
+        else:
+            found = target.table.get_provider_property(
+                target.provider, _reference(pszProperty), dwFlags
+            )
+        return len(found) if probe else found
+
+    return _output(cbOutput, value)
+
+
+def NCryptSetProperty(
+    hObject: NCryptHandle, pszProperty: str, pbInput: bytes, dwFlags: int = 0
+) -> None:
+    """Set a property; which ones can be set when is in docs/ncrypt.md."""
+    target = process_router().target(hObject, NCryptProvHandle, NCryptKeyHandle)
+    name, value = _reference(pszProperty), bytes(_reference(pbInput))
+    if isinstance(hObject, NCryptKeyHandle):
+        target.table.set_key_property(target.provider, target.object, name, value, dwFlags)
+    else:
+        target.table.set_provider_property(target.provider, name, value, dwFlags)
+
+
+# --- import and export -------------------------------------------------------------------------
+
+
+def NCryptImportKey(
+    hProvider: NCryptProvHandle,
+    hImportKey: NCryptKeyHandle | None,
+    pszBlobType: str,
+    pParameterList: Sequence[NCryptBuffer] | None,
+    pbData: bytes,
+    dwFlags: int = 0,
+) -> NCryptKeyHandle:
+    """Import a public key, or a private one as DER PKCS #8.
+
+    The name comes from a buffer ``NCRYPTBUFFER_PKCS_KEY_NAME``; without one the key is ephemeral.
+    """
+    target = _provider(hProvider)
+    import_key = None if hImportKey is None else _key(hImportKey).object
+    key = target.table.import_key(
+        target.provider,
+        import_key,
+        _reference(pszBlobType),
+        tuple(pParameterList or ()),
+        bytes(_reference(pbData)),
+        dwFlags,
+    )
+    return _key_handle(target, key)
+
+
+@overload
+def NCryptExportKey(
+    hKey: NCryptKeyHandle,
+    hExportKey: NCryptKeyHandle | None,
+    pszBlobType: str,
+    pParameterList: Sequence[NCryptBuffer] | None = None,
+    dwFlags: int = 0,
+    *,
+    cbOutput: int = WHOLE,
+) -> bytes: ...
+@overload
+def NCryptExportKey(
+    hKey: NCryptKeyHandle,
+    hExportKey: NCryptKeyHandle | None,
+    pszBlobType: str,
+    pParameterList: Sequence[NCryptBuffer] | None = None,
+    dwFlags: int = 0,
+    *,
+    cbOutput: None,
+) -> int: ...
+def NCryptExportKey(
+    hKey: NCryptKeyHandle,
+    hExportKey: NCryptKeyHandle | None,
+    pszBlobType: str,
+    pParameterList: Sequence[NCryptBuffer] | None = None,
+    dwFlags: int = 0,
+    *,
+    cbOutput: int | None = WHOLE,
+) -> Any:
+    """The key as a blob. Public blobs can always be exported."""
+    target = _key(hKey)
+    export_key = None if hExportKey is None else _key(hExportKey).object
+    arguments = (
+        target.provider,
+        target.object,
+        export_key,
+        _reference(pszBlobType),
+        tuple(pParameterList or ()),
+        dwFlags,
+    )
+    return _output(cbOutput, lambda probe: target.table.export_key(*arguments, probe=probe))
+
+
+# --- operations --------------------------------------------------------------------------------
+
+
+@overload
+def NCryptSignHash(
+    hKey: NCryptKeyHandle,
+    pPaddingInfo: PaddingInfo,
+    pbHashValue: bytes,
+    dwFlags: int = 0,
+    *,
+    cbSignature: int = WHOLE,
+) -> bytes: ...
+@overload
+def NCryptSignHash(
+    hKey: NCryptKeyHandle,
+    pPaddingInfo: PaddingInfo,
+    pbHashValue: bytes,
+    dwFlags: int = 0,
+    *,
+    cbSignature: None,
+) -> int: ...
+def NCryptSignHash(
+    hKey: NCryptKeyHandle,
+    pPaddingInfo: PaddingInfo,
+    pbHashValue: bytes,
+    dwFlags: int = 0,
+    *,
+    cbSignature: int | None = WHOLE,
+) -> Any:
+    """Sign a hash. RSA needs a padding; ECDSA signatures are r and s of the curve's size.
+
+    Raises ``NTE_PERM`` where the key's usage does not include signing.
+    """
+    target = _key(hKey)
+    arguments = (
+        target.provider,
+        target.object,
+        pPaddingInfo,
+        bytes(_reference(pbHashValue)),
+        dwFlags,
+    )
+    return _output(cbSignature, lambda probe: target.table.sign_hash(*arguments, probe=probe))
+
+
+def NCryptVerifySignature(
+    hKey: NCryptKeyHandle,
+    pPaddingInfo: PaddingInfo,
+    pbHashValue: bytes,
+    pbSignature: bytes,
+    dwFlags: int = 0,
+) -> None:
+    """Return when the signature is one of this key over this hash.
+
+    Raises ``NTE_BAD_SIGNATURE`` when it is not.
+    """
+    target = _key(hKey)
+    target.table.verify_signature(
+        target.provider,
+        target.object,
+        pPaddingInfo,
+        bytes(_reference(pbHashValue)),
+        bytes(_reference(pbSignature)),
+        dwFlags,
+    )
+
+
+# --- how ---------------------------------------------------------------------------------------
+
+
+def _provider(handle: object) -> Target:
+    return process_router().target(handle, NCryptProvHandle)
+
+
+def _key(handle: object) -> Target:
+    return process_router().target(handle, NCryptKeyHandle)
+
+
+def _key_handle(target: Target, key: Any) -> NCryptKeyHandle:
+    return process_router().handle(
+        NCryptKeyHandle, Target(target.provider_name, target.table, target.provider, key)
+    )
+
+
+def _reference(value: T | None) -> T:
+    """A pointer that must not be NULL; CNG's argument check is that of its RPC stub."""
+    if value is None:
+        raise ncrypt_error(Status.RPC_X_NULL_REF_POINTER, "a required argument is None")
+    return value
+
+
+def _output(size: int | None, produce: Callable[[bool], Any]) -> Any:
+    """CNG's output convention: the size, or the output if it fits."""
+    if size is None:
+        return produce(True)
+    if size != WHOLE and (needed := produce(True)) > size:
+        raise ncrypt_error(
+            Status.NTE_BUFFER_TOO_SMALL, f"the output has {needed} bytes, the buffer {size}"
+        )
+    return produce(False)
+
+
+def _check_flags(flags: int) -> None:
+    if flags & ~NCRYPT_SILENT_FLAG:
+        raise ncrypt_error(Status.NTE_BAD_FLAGS, f"the flags {flags:#x} mean nothing here")

@@ -1,0 +1,1 @@
+"""Key storage providers of keyiso's own."""

@@ -1,0 +1,465 @@
+"""``Microsoft Software Key Storage Provider``: the client half of the KeyIso service."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography.hazmat.primitives import serialization
+
+from keyiso.client.binding import Binding, bind_process
+from keyiso.client.reference import KeyLocation, KeyReference
+from keyiso.client.request import Request
+from keyiso.crypto.algorithms import ALGORITHMS, algorithm_named
+from keyiso.crypto.import_seal import seal_import
+from keyiso.crypto.key_header import Scope
+from keyiso.crypto.public_keys import export_public_blob, import_public_blob
+from keyiso.crypto.signatures import Padding, signature_bytes, verify_digest
+from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.flags import (
+    AT_KEYEXCHANGE,
+    AT_SIGNATURE,
+    NCRYPT_DO_NOT_FINALIZE_FLAG,
+    NCRYPT_IMPL_SOFTWARE_FLAG,
+    NCRYPT_MACHINE_KEY_FLAG,
+    NCRYPT_NO_KEY_VALIDATION,
+    NCRYPT_OVERWRITE_KEY_FLAG,
+    NCRYPT_PAD_PKCS1_FLAG,
+    NCRYPT_PAD_PSS_FLAG,
+    NCRYPT_PERSIST_FLAG,
+    NCRYPT_PERSIST_ONLY_FLAG,
+    NCRYPT_PREFER_VBS_FLAG,
+    NCRYPT_REQUIRE_VBS_FLAG,
+    NCRYPT_SILENT_FLAG,
+    NCRYPT_USE_PER_BOOT_KEY_FLAG,
+    NCRYPTBUFFER_PKCS_KEY_NAME,
+    NCRYPTBUFFER_PKCS_SECRET,
+)
+from keyiso.function_table import (
+    BCRYPT_PKCS1_PADDING_INFO,
+    BCRYPT_PSS_PADDING_INFO,
+    KeyStorageFunctionTable,
+    NCryptAlgorithmName,
+    NCryptBuffer,
+    NCryptKeyName,
+    PaddingInfo,
+)
+from keyiso.identifiers import (
+    BCRYPT_ECCPUBLIC_BLOB,
+    BCRYPT_PUBLIC_KEY_BLOB,
+    BCRYPT_RSAPUBLIC_BLOB,
+    MS_KEY_STORAGE_PROVIDER,
+    NCRYPT_IMPL_TYPE_PROPERTY,
+    NCRYPT_MAX_NAME_LENGTH_PROPERTY,
+    NCRYPT_NAME_PROPERTY,
+    NCRYPT_PKCS8_PRIVATE_KEY_BLOB,
+    NCRYPT_VERSION_PROPERTY,
+)
+from keyiso.limits import NAME_UNITS
+from keyiso.names import decode_name, encode_name
+from keyiso.providers.software_key import (
+    Draft,
+    SoftwareKey,
+    dword,
+    not_supported_property,
+    utf16,
+)
+from keyiso.status import Status
+from keyiso.wire.operations import (
+    Created,
+    CreateKey,
+    DeleteKey,
+    EnumKeys,
+    FindKey,
+    GetImportKey,
+    ImportKey,
+    KeyName,
+    KeyTerms,
+    ReleaseEphemeral,
+    Sign,
+)
+
+VERSION: Final = 0x00010000
+"""NCRYPT_VERSION_PROPERTY: high word major, low word minor."""
+
+_VBS_FLAGS: Final = NCRYPT_REQUIRE_VBS_FLAG | NCRYPT_PREFER_VBS_FLAG | NCRYPT_USE_PER_BOOT_KEY_FLAG
+_CREATE_FLAGS: Final = (
+    NCRYPT_MACHINE_KEY_FLAG | NCRYPT_OVERWRITE_KEY_FLAG | NCRYPT_SILENT_FLAG | _VBS_FLAGS
+)
+_OPEN_FLAGS: Final = NCRYPT_MACHINE_KEY_FLAG | NCRYPT_SILENT_FLAG
+_IMPORT_FLAGS: Final = _CREATE_FLAGS | NCRYPT_NO_KEY_VALIDATION | NCRYPT_DO_NOT_FINALIZE_FLAG
+_FINALIZE_FLAGS: Final = NCRYPT_NO_KEY_VALIDATION | NCRYPT_SILENT_FLAG
+_PROPERTY_FLAGS: Final = NCRYPT_PERSIST_FLAG | NCRYPT_PERSIST_ONLY_FLAG | NCRYPT_SILENT_FLAG
+_PADDING_FLAGS: Final = NCRYPT_PAD_PKCS1_FLAG | NCRYPT_PAD_PSS_FLAG
+_PUBLIC_BLOBS: Final = (BCRYPT_PUBLIC_KEY_BLOB, BCRYPT_RSAPUBLIC_BLOB, BCRYPT_ECCPUBLIC_BLOB)
+
+
+def get_key_storage_interface(provider_name: str, flags: int) -> KeyStorageFunctionTable:
+    """The provider's entry function."""
+    return SoftwareProvider(bind_process(os.environ)).function_table()
+
+
+@dataclass(frozen=True, slots=True)
+class _Enumeration:
+    """Where an enumeration stands: a page of names, and what is left of it."""
+
+    keys: tuple[KeyName, ...]
+    last: bytes
+    flags: int
+
+
+class SoftwareProvider:
+    """The functions of the provider, over one binding of this process."""
+
+    def __init__(self, binding: Binding) -> None:
+        self._binding = binding
+
+    def function_table(self) -> KeyStorageFunctionTable:
+        return KeyStorageFunctionTable(
+            open_provider=self._open_provider,
+            open_key=self._open_key,
+            create_persisted_key=self._create_persisted_key,
+            get_provider_property=self._get_provider_property,
+            get_key_property=self._get_key_property,
+            set_key_property=self._set_key_property,
+            finalize_key=self._finalize_key,
+            delete_key=self._delete_key,
+            free_provider=lambda provider: None,
+            free_key=self._free_key,
+            is_alg_supported=self._is_alg_supported,
+            enum_algorithms=self._enum_algorithms,
+            enum_keys=self._enum_keys,
+            import_key=self._import_key,
+            export_key=self._export_key,
+            sign_hash=self._sign_hash,
+            verify_signature=self._verify_signature,
+        )
+
+    # --- provider ------------------------------------------------------------------------------
+
+    def _open_provider(self, name: str, flags: int) -> str:
+        check_flags(flags, NCRYPT_SILENT_FLAG)
+        return name
+
+    def _get_provider_property(self, provider: Any, name: str, flags: int) -> bytes:
+        check_flags(flags, _PROPERTY_FLAGS)
+        values = {
+            NCRYPT_NAME_PROPERTY: utf16(MS_KEY_STORAGE_PROVIDER),
+            NCRYPT_IMPL_TYPE_PROPERTY: dword(NCRYPT_IMPL_SOFTWARE_FLAG),
+            NCRYPT_VERSION_PROPERTY: dword(VERSION),
+            NCRYPT_MAX_NAME_LENGTH_PROPERTY: dword(NAME_UNITS),
+        }
+        if name not in values:
+            raise not_supported_property(name)
+        return values[name]
+
+    def _is_alg_supported(self, provider: Any, algorithm: str, flags: int) -> None:
+        check_flags(flags, NCRYPT_SILENT_FLAG)
+        algorithm_named(algorithm)
+
+    def _enum_algorithms(
+        self, provider: Any, operations: int, flags: int
+    ) -> Sequence[NCryptAlgorithmName]:
+        check_flags(flags, NCRYPT_SILENT_FLAG)
+        return tuple(
+            NCryptAlgorithmName(known.name, known.interface, known.operations)
+            for known in ALGORITHMS.values()
+            if not operations or known.operations & operations
+        )
+
+    def _enum_keys(
+        self, provider: Any, scope: None, state: Any, flags: int
+    ) -> tuple[NCryptKeyName, Any]:
+        check_flags(flags, _OPEN_FLAGS)
+        if scope is not None:
+            raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "the scope must be None")
+        if state is None:
+            state = self._page(_Enumeration((), b"", flags))
+        elif not isinstance(state, _Enumeration) or state.flags != flags:
+            raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "not a state of this enumeration")
+        while not state.keys:
+            if not state.last:
+                raise ncrypt_error(Status.NTE_NO_MORE_ITEMS)
+            state = self._page(state)
+        first = state.keys[0]
+        found = NCryptKeyName(
+            decode_name(first.name), first.algorithm, 0, flags & NCRYPT_MACHINE_KEY_FLAG
+        )
+        return found, _Enumeration(state.keys[1:], state.last, flags)
+
+    def _page(self, state: _Enumeration) -> _Enumeration:
+        page = self._binding.control(
+            EnumKeys(MS_KEY_STORAGE_PROVIDER, _scope(state.flags), state.last)
+        )
+        return _Enumeration(page.keys, page.last, state.flags)
+
+    # --- a key's life --------------------------------------------------------------------------
+
+    def _open_key(self, provider: Any, name: str, key_spec: int, flags: int) -> SoftwareKey:
+        check_flags(flags, _OPEN_FLAGS)
+        _check_key_spec(key_spec)
+        return SoftwareKey(reference=self._binding.open(_location(encode_name(name), flags)))
+
+    def _create_persisted_key(
+        self, provider: Any, algorithm: str, name: str | None, key_spec: int, flags: int
+    ) -> SoftwareKey:
+        check_flags(flags, _CREATE_FLAGS)
+        _check_key_spec(key_spec)
+        _refuse_vbs(flags)
+        known = algorithm_named(algorithm)
+        draft = _draft(name, flags)
+        draft.algorithm, draft.bits = known, known.lengths.default
+        self._refuse_existing(draft)
+        return SoftwareKey(draft=draft)
+
+    def _finalize_key(self, provider: Any, key: SoftwareKey, flags: int) -> None:
+        check_flags(flags, _FINALIZE_FLAGS)
+        draft = key.draft
+        if draft is None:
+            raise ncrypt_error(Status.NTE_INVALID_HANDLE, "the key was finalized already")
+        operation_id = self._binding.operation_id()
+        made = self._binding.try_until_done(
+            "FinalizeKey", lambda request: _make(request, draft, operation_id)
+        )
+        location = KeyLocation(MS_KEY_STORAGE_PROVIDER, draft.scope, draft.name)
+        key.become(KeyReference(made.header, location if draft.name else None, made.blob))
+
+    def _delete_key(self, provider: Any, key: SoftwareKey, flags: int) -> None:
+        check_flags(flags, NCRYPT_SILENT_FLAG)
+        reference = key.reference
+        if reference is None:
+            return  # a draft, or a public key: nothing exists outside this process
+        if reference.location is None:
+            self._binding.control(ReleaseEphemeral(reference.blob))
+            return
+        self._binding.control(
+            DeleteKey(
+                self._binding.operation_id(),
+                reference.location.provider,
+                reference.location.scope,
+                reference.location.name,
+                reference.header.key_id,
+            )
+        )
+
+    def _free_key(self, provider: Any, key: SoftwareKey) -> None:
+        """A persisted key's slot is released when its reference goes; an ephemeral key ends."""
+        if key.reference is not None and key.reference.location is None:
+            self._binding.control(ReleaseEphemeral(key.reference.blob))
+
+    def _get_key_property(self, provider: Any, key: SoftwareKey, name: str, flags: int) -> bytes:
+        check_flags(flags, _PROPERTY_FLAGS)
+        return key.get_property(name)
+
+    def _set_key_property(
+        self, provider: Any, key: SoftwareKey, name: str, value: bytes, flags: int
+    ) -> None:
+        check_flags(flags, _PROPERTY_FLAGS)
+        key.set_property(name, value)
+
+    # --- import and export ---------------------------------------------------------------------
+
+    def _import_key(
+        self,
+        provider: Any,
+        import_key: Any,
+        blob_type: str,
+        parameters: Sequence[NCryptBuffer],
+        data: bytes,
+        flags: int,
+    ) -> SoftwareKey:
+        check_flags(flags, _IMPORT_FLAGS)
+        if import_key is not None:
+            raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "importing under a key is not supported")
+        if blob_type in _PUBLIC_BLOBS:
+            return SoftwareKey(public_key=import_public_blob(data))
+        if blob_type != NCRYPT_PKCS8_PRIVATE_KEY_BLOB:
+            raise ncrypt_error(
+                Status.NTE_NOT_SUPPORTED, f"the blob type {blob_type!r:.80} cannot be imported"
+            )
+        _refuse_vbs(flags)
+        draft = _draft(_text(parameters, NCRYPTBUFFER_PKCS_KEY_NAME), flags)
+        draft.pkcs8 = _clear_pkcs8(data, _text(parameters, NCRYPTBUFFER_PKCS_SECRET))
+        self._refuse_existing(draft)
+        key = SoftwareKey(draft=draft)
+        if not flags & NCRYPT_DO_NOT_FINALIZE_FLAG:
+            self._finalize_key(provider, key, 0)
+        return key
+
+    def _export_key(
+        self,
+        provider: Any,
+        key: SoftwareKey,
+        export_key: Any,
+        blob_type: str,
+        parameters: Sequence[NCryptBuffer],
+        flags: int,
+        *,
+        probe: bool = False,
+    ) -> bytes | int:
+        check_flags(flags, NCRYPT_SILENT_FLAG)
+        if blob_type not in _PUBLIC_BLOBS or export_key is not None:
+            raise ncrypt_error(
+                Status.NTE_NOT_SUPPORTED,
+                f"a key cannot be exported as {blob_type!r:.80} by this version",
+                "Public blobs can always be exported.",
+            )
+        blob = export_public_blob(key.public(), blob_type)
+        return len(blob) if probe else blob
+
+    # --- operations ----------------------------------------------------------------------------
+
+    def _sign_hash(
+        self,
+        provider: Any,
+        key: SoftwareKey,
+        padding_info: PaddingInfo,
+        digest: bytes,
+        flags: int,
+        *,
+        probe: bool = False,
+    ) -> bytes | int:
+        padding = _padding(padding_info, flags)
+        reference = key.ready()
+        if probe:
+            return signature_bytes(key.public())
+        return self._binding.perform(
+            "SignHash", reference, lambda slot: Sign(slot, digest, padding)
+        ).value
+
+    def _verify_signature(
+        self,
+        provider: Any,
+        key: SoftwareKey,
+        padding_info: PaddingInfo,
+        digest: bytes,
+        signature: bytes,
+        flags: int,
+    ) -> None:
+        verify_digest(key.public(), digest, signature, _padding(padding_info, flags))
+
+    def _refuse_existing(self, draft: Draft) -> None:
+        """Tell early that a name is taken. What counts is decided when the key is finalized."""
+        if not draft.name or draft.overwrite:
+            return
+        try:
+            self._binding.control(FindKey(MS_KEY_STORAGE_PROVIDER, draft.scope, draft.name))
+        except NCryptError as error:
+            if error.status != Status.NTE_BAD_KEYSET:
+                raise
+        else:
+            raise ncrypt_error(
+                Status.NTE_EXISTS,
+                "a key of this name exists",
+                "Choose another name, or overwrite it with NCRYPT_OVERWRITE_KEY_FLAG.",
+            )
+
+
+def check_flags(flags: int, allowed: int) -> None:
+    """Raise ``NTE_BAD_FLAGS`` for a flag that the function does not take."""
+    if flags & ~allowed:
+        raise ncrypt_error(
+            Status.NTE_BAD_FLAGS, f"the flags {flags & ~allowed:#x} mean nothing here"
+        )
+
+
+def _make(request: Request, draft: Draft, operation_id: bytes) -> Created:
+    """One try to make the key of a draft."""
+    terms = KeyTerms(
+        operation_id=operation_id,
+        provider=MS_KEY_STORAGE_PROVIDER,
+        scope=draft.scope,
+        owner=request.bound().uid,
+        name=draft.name,
+        lifetime="persisted" if draft.name else "ephemeral",
+        algorithm=draft.algorithm.name if draft.algorithm else "",
+        bits=draft.bits,
+        usage=draft.usage,
+        export_policy=draft.export_policy,
+        overwrite=draft.overwrite,
+    )
+    if not draft.pkcs8:
+        return request.control(CreateKey(terms))
+    worker = request.control(GetImportKey())
+    sealed = seal_import(draft.pkcs8, worker.public_key, terms)
+    return request.control(ImportKey(terms, worker.worker_instance, sealed))
+
+
+def _draft(name: str | None, flags: int) -> Draft:
+    overwrite = bool(flags & NCRYPT_OVERWRITE_KEY_FLAG)
+    if name is None:
+        return Draft("user", b"", False, None, 0)
+    return Draft(_scope(flags), encode_name(name), overwrite, None, 0)
+
+
+def _scope(flags: int) -> Scope:
+    return "machine" if flags & NCRYPT_MACHINE_KEY_FLAG else "user"
+
+
+def _location(name: bytes, flags: int) -> KeyLocation:
+    return KeyLocation(MS_KEY_STORAGE_PROVIDER, _scope(flags), name)
+
+
+def _refuse_vbs(flags: int) -> None:
+    """Never pretend: PREFER alone may fall back, and the key then says that it is software."""
+    if flags & (NCRYPT_REQUIRE_VBS_FLAG | NCRYPT_USE_PER_BOOT_KEY_FLAG):
+        raise ncrypt_error(
+            Status.NTE_VBS_UNAVAILABLE,
+            "this version of keyiso has no vbs trustlet",
+            "Use NCRYPT_PREFER_VBS_FLAG to accept a software key, or wait for a later version.",
+        )
+
+
+def _check_key_spec(key_spec: int) -> None:
+    if key_spec not in (0, AT_KEYEXCHANGE, AT_SIGNATURE):
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER, f"{key_spec} is not a legacy key specification"
+        )
+
+
+def _padding(info: PaddingInfo, flags: int) -> Padding:
+    """CNG's flag and structure as one value; they must agree."""
+    check_flags(flags, _PADDING_FLAGS | NCRYPT_SILENT_FLAG)
+    match flags & _PADDING_FLAGS, info:
+        case 0, None:
+            return Padding()
+        case BCRYPT_PAD_PKCS1, BCRYPT_PKCS1_PADDING_INFO(name):
+            return Padding(BCRYPT_PAD_PKCS1, name or "")
+        case BCRYPT_PAD_PSS, BCRYPT_PSS_PADDING_INFO(name, salt):
+            return Padding(BCRYPT_PAD_PSS, name, salt)
+    raise ncrypt_error(
+        Status.NTE_INVALID_PARAMETER, "the padding flag and the padding information do not agree"
+    )
+
+
+def _text(parameters: Sequence[NCryptBuffer], kind: int) -> str | None:
+    """A string from a parameter list: a str, or UTF-16 bytes with or without the final NUL."""
+    for parameter in parameters:
+        if parameter.BufferType == kind:
+            value = parameter.pvBuffer
+            if isinstance(value, str):
+                return value
+            try:
+                return value.decode("utf-16-le", "surrogatepass").removesuffix("\0")
+            except UnicodeDecodeError:
+                raise ncrypt_error(
+                    Status.NTE_INVALID_PARAMETER, f"the buffer of type {kind} is not UTF-16"
+                ) from None
+    return None
+
+
+def _clear_pkcs8(data: bytes, password: str | None) -> bytes:
+    """The key without its password, which is taken off here, in the application's process."""
+    if password is None:
+        return data
+    try:
+        key = serialization.load_der_private_key(data, password.encode("utf-8"))
+    except (ValueError, TypeError):
+        raise ncrypt_error(
+            Status.NTE_BAD_DATA, "the data is not a PKCS #8 key under this password"
+        ) from None
+    return key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )

@@ -1,0 +1,257 @@
+"""A key of the software provider: draft, ready, or public only."""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from keyiso.client.reference import KeyReference
+from keyiso.crypto.algorithms import ALGORITHMS, Algorithm, check_length
+from keyiso.crypto.key_header import KeyHeader, Scope
+from keyiso.crypto.public_keys import load_public_key
+from keyiso.crypto.signatures import PublicKey, signature_bytes
+from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.flags import NCRYPT_ALLOW_ALL_USAGES, NCRYPT_MACHINE_KEY_FLAG
+from keyiso.identifiers import (
+    NCRYPT_ALGORITHM_GROUP_PROPERTY,
+    NCRYPT_ALGORITHM_PROPERTY,
+    NCRYPT_EXPORT_POLICY_PROPERTY,
+    NCRYPT_KEY_TYPE_PROPERTY,
+    NCRYPT_KEY_USAGE_PROPERTY,
+    NCRYPT_LENGTH_PROPERTY,
+    NCRYPT_LENGTHS_PROPERTY,
+    NCRYPT_NAME_PROPERTY,
+    NCRYPT_PUBLIC_LENGTH_PROPERTY,
+    NCRYPT_RSA_ALGORITHM,
+    NCRYPT_SIGNATURE_LENGTH_PROPERTY,
+    NCRYPT_UNIQUE_NAME_PROPERTY,
+)
+from keyiso.names import decode_name
+from keyiso.status import Status
+
+_EXPORT_POLICY_BITS: Final = 0x1F
+
+
+@dataclass(slots=True)
+class Draft:
+    """What a key is to become; it exists only in the application until it is finalized."""
+
+    scope: Scope
+    name: bytes
+    """UTF-16-LE; empty for an ephemeral key."""
+    overwrite: bool
+    algorithm: Algorithm | None
+    """None for an import: the key says it."""
+    bits: int
+    pkcs8: bytes = field(default=b"", repr=False)
+    """An import that waits for its finalizing."""
+    usage: int = NCRYPT_ALLOW_ALL_USAGES
+    export_policy: int = 0
+
+
+class SoftwareKey:
+    """What a key handle of the software provider stands for.
+
+    It is a draft, then a reference; or, for an imported public key, only that.
+    """
+
+    def __init__(
+        self,
+        *,
+        draft: Draft | None = None,
+        reference: KeyReference | None = None,
+        public_key: PublicKey | None = None,
+    ) -> None:
+        self.draft = draft
+        self.reference = reference
+        if reference is not None:
+            public_key = load_public_key(reference.header.public_key)
+        self.public_key = public_key
+
+    def become(self, reference: KeyReference) -> None:
+        """The draft was finalized."""
+        self.draft = None
+        self.reference = reference
+        self.public_key = load_public_key(reference.header.public_key)
+
+    def ready(self) -> KeyReference:
+        """The finalized key. Raises ``NTE_BAD_KEY_STATE`` before that."""
+        if self.draft is not None:
+            raise _not_finalized()
+        if self.reference is None:
+            raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "this handle has only a public key")
+        return self.reference
+
+    def public(self) -> PublicKey:
+        """The public key. Raises ``NTE_BAD_KEY_STATE`` before the key is finalized."""
+        if self.public_key is None:
+            raise _not_finalized()
+        return self.public_key
+
+    @property
+    def header(self) -> KeyHeader | None:
+        return None if self.reference is None else self.reference.header
+
+    def get_property(self, name: str) -> bytes:
+        """A property's value. Raises ``NTE_NOT_SUPPORTED`` for one that this key has not."""
+        getter = _GETTERS.get(name)
+        if getter is None:
+            raise not_supported_property(name)
+        return getter(self)
+
+    def set_property(self, name: str, value: bytes) -> None:
+        """Set what can only be set before the key is finalized."""
+        if name not in _SETTERS:
+            raise not_supported_property(name)
+        if self.draft is None:
+            raise ncrypt_error(
+                Status.NTE_NOT_SUPPORTED,
+                f"'{name}' can only be set before the key is finalized",
+            )
+        _SETTERS[name](self.draft, _dword_of(name, value))
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The key's algorithm. Raises ``NTE_BAD_KEY_STATE`` for an import not yet finalized."""
+        if self.draft is not None:
+            if self.draft.algorithm is None:
+                raise _not_finalized()
+            return self.draft.algorithm
+        if self.header is not None:
+            return ALGORITHMS[self.header.algorithm]
+        return _algorithm_of(self.public())
+
+    @property
+    def bits(self) -> int:
+        if self.draft is not None:
+            return self.draft.bits
+        return self.public().key_size
+
+
+def dword(value: int) -> bytes:
+    """A DWORD property."""
+    return struct.pack("<I", value)
+
+
+def utf16(text: str) -> bytes:
+    """A string property: UTF-16-LE with its NUL."""
+    return text.encode("utf-16-le", "surrogatepass") + b"\0\0"
+
+
+def not_supported_property(name: str) -> NCryptError:
+    """``NTE_NOT_SUPPORTED``."""
+    return ncrypt_error(Status.NTE_NOT_SUPPORTED, f"there is no property {name!r:.80} here")
+
+
+def _name(key: SoftwareKey) -> bytes:
+    name = key.draft.name if key.draft is not None else key.header.name if key.header else b""
+    if not name:
+        raise not_supported_property(NCRYPT_NAME_PROPERTY)
+    return utf16(decode_name(name))
+
+
+def _unique_name(key: SoftwareKey) -> bytes:
+    if key.header is None or not key.header.name:
+        raise not_supported_property(NCRYPT_UNIQUE_NAME_PROPERTY)
+    return utf16(key.header.key_id.hex())
+
+
+def _usage(key: SoftwareKey) -> bytes:
+    if key.draft is not None:
+        return dword(key.draft.usage)
+    return dword(key.header.usage if key.header else NCRYPT_ALLOW_ALL_USAGES)
+
+
+def _export_policy(key: SoftwareKey) -> bytes:
+    if key.draft is not None:
+        return dword(key.draft.export_policy)
+    return dword(key.header.export_policy if key.header else 0)
+
+
+def _key_type(key: SoftwareKey) -> bytes:
+    scope = key.draft.scope if key.draft is not None else key.header.scope if key.header else ""
+    return dword(NCRYPT_MACHINE_KEY_FLAG if scope == "machine" else 0)
+
+
+def _lengths(key: SoftwareKey) -> bytes:
+    known = key.algorithm.lengths
+    return struct.pack("<4I", known.minimum, known.maximum, known.increment, known.default)
+
+
+_GETTERS: Final[Mapping[str, Callable[[SoftwareKey], bytes]]] = MappingProxyType(
+    {
+        NCRYPT_NAME_PROPERTY: _name,
+        NCRYPT_UNIQUE_NAME_PROPERTY: _unique_name,
+        NCRYPT_ALGORITHM_PROPERTY: lambda key: utf16(key.algorithm.name),
+        NCRYPT_ALGORITHM_GROUP_PROPERTY: lambda key: utf16(key.algorithm.group),
+        NCRYPT_LENGTH_PROPERTY: lambda key: dword(key.bits),
+        NCRYPT_LENGTHS_PROPERTY: _lengths,
+        NCRYPT_PUBLIC_LENGTH_PROPERTY: lambda key: dword(key.public().key_size),
+        NCRYPT_SIGNATURE_LENGTH_PROPERTY: lambda key: dword(signature_bytes(key.public())),
+        NCRYPT_KEY_USAGE_PROPERTY: _usage,
+        NCRYPT_EXPORT_POLICY_PROPERTY: _export_policy,
+        NCRYPT_KEY_TYPE_PROPERTY: _key_type,
+    }
+)
+
+
+def _set_length(draft: Draft, bits: int) -> None:
+    if draft.algorithm is None:
+        raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "an imported key has the length it has")
+    check_length(draft.algorithm, bits)
+    draft.bits = bits
+
+
+def _set_usage(draft: Draft, usage: int) -> None:
+    if usage > NCRYPT_ALLOW_ALL_USAGES:
+        raise _bad_value(NCRYPT_KEY_USAGE_PROPERTY, usage)
+    draft.usage = usage
+
+
+def _set_export_policy(draft: Draft, policy: int) -> None:
+    if policy & ~_EXPORT_POLICY_BITS:
+        raise _bad_value(NCRYPT_EXPORT_POLICY_PROPERTY, policy)
+    draft.export_policy = policy
+
+
+_SETTERS: Final[Mapping[str, Callable[[Draft, int], None]]] = MappingProxyType(
+    {
+        NCRYPT_LENGTH_PROPERTY: _set_length,
+        NCRYPT_KEY_USAGE_PROPERTY: _set_usage,
+        NCRYPT_EXPORT_POLICY_PROPERTY: _set_export_policy,
+    }
+)
+
+
+def _dword_of(name: str, value: bytes) -> int:
+    if len(value) != 4:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER, f"'{name}' is a DWORD of 4 bytes, not {len(value)}"
+        )
+    return int(struct.unpack("<I", value)[0])
+
+
+def _algorithm_of(key: PublicKey) -> Algorithm:
+    if isinstance(key, rsa.RSAPublicKey):
+        return ALGORITHMS[NCRYPT_RSA_ALGORITHM]
+    for algorithm in ALGORITHMS.values():
+        if algorithm.curve is not None and algorithm.curve().name == key.curve.name:
+            return algorithm
+    raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "keys of this curve are not supported")
+
+
+def _bad_value(name: str, value: int) -> NCryptError:
+    return ncrypt_error(
+        Status.NTE_INVALID_PARAMETER, f"{value:#x} has bits that '{name}' does not define"
+    )
+
+
+def _not_finalized() -> NCryptError:
+    return ncrypt_error(
+        Status.NTE_BAD_KEY_STATE,
+        "the key is not finalized",
+        "Call NCryptFinalizeKey first.",
+    )

@@ -1,0 +1,243 @@
+"""The router: registered providers, loaded function tables, handles.
+
+Providers are registered as files ``providers.d/<name>.toml`` in the configuration directories
+(``image = "package.module"``) and as entry points of the group ``keyiso.providers``. A provider
+that was loaded is never unloaded, and nothing depends on that.
+"""
+
+import functools
+import importlib
+import importlib.metadata
+import os
+import threading
+import tomllib
+import weakref
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from keyiso import limits
+from keyiso.errors import ncrypt_error
+from keyiso.function_table import KeyStorageFunctionTable, NCryptProviderName
+from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
+from keyiso.paths import client_instance
+from keyiso.status import Status
+
+DEFAULT_PROVIDER: Final = MS_KEY_STORAGE_PROVIDER
+ENTRY_POINT_GROUP: Final = "keyiso.providers"
+ENTRY_FUNCTION: Final = "get_key_storage_interface"
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Where a provider's code is."""
+
+    name: str
+    image: str
+    """A module's name."""
+    comment: str
+    source: str
+    """Who registered it: a file, an entry point or keyiso itself."""
+
+
+_BUILT_IN: Final = Registration(
+    MS_KEY_STORAGE_PROVIDER,
+    "keyiso.providers.software",
+    "Keys in the isolated processes of the KeyIso service",
+    "keyiso",
+)
+
+
+class NCryptHandle:
+    """What an application holds instead of a provider's object. Only the router makes handles."""
+
+    __slots__ = ("__weakref__",)
+
+    def __init__(self) -> None:
+        raise TypeError("handles come from NCryptOpenStorageProvider, NCryptOpenKey and so on")
+
+
+class NCryptProvHandle(NCryptHandle):
+    """NCRYPT_PROV_HANDLE."""
+
+    __slots__ = ()
+
+
+class NCryptKeyHandle(NCryptHandle):
+    """NCRYPT_KEY_HANDLE."""
+
+    __slots__ = ()
+
+
+class NCryptSecretHandle(NCryptHandle):
+    """NCRYPT_SECRET_HANDLE."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a handle stands for: a provider's functions, its context, its object."""
+
+    provider_name: str
+    table: KeyStorageFunctionTable
+    provider: Any
+    object: Any
+    """The key or the secret; None for a provider handle."""
+
+
+H = TypeVar("H", bound=NCryptHandle)
+
+
+class Router:
+    """Loads providers and knows every handle that is open."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._tables: dict[str, KeyStorageFunctionTable] = {}
+        self._loading = threading.Lock()
+        self._targets: weakref.WeakKeyDictionary[NCryptHandle, Target] = weakref.WeakKeyDictionary()
+
+    # --- providers -----------------------------------------------------------------------------
+
+    def registrations(self) -> tuple[Registration, ...]:
+        """Every registered provider; of two with one name the configuration's counts."""
+        found = {_BUILT_IN.name: _BUILT_IN}
+        found |= {entry.name: entry for entry in _entry_points()}
+        for directory in reversed(client_instance(self._environ).config):
+            found |= {entry.name: entry for entry in _files(directory / "providers.d")}
+        return tuple(found[name] for name in sorted(found))
+
+    def providers(self) -> tuple[NCryptProviderName, ...]:
+        """NCryptEnumStorageProviders."""
+        return tuple(
+            NCryptProviderName(entry.name, entry.comment) for entry in self.registrations()
+        )
+
+    def open_provider(self, name: str | None, flags: int) -> NCryptProvHandle:
+        """NCryptOpenStorageProvider. No name is the default provider."""
+        name = DEFAULT_PROVIDER if name is None else name
+        table = self._table(name)
+        provider = table.open_provider(name, flags)
+        return self.handle(NCryptProvHandle, Target(name, table, provider, None))
+
+    def _table(self, name: str) -> KeyStorageFunctionTable:
+        with self._loading:
+            if name not in self._tables:
+                self._tables[name] = _load(self._registration(name))
+            return self._tables[name]
+
+    def _registration(self, name: str) -> Registration:
+        if not 0 < len(name) <= limits.PROVIDER_NAME_UNITS:
+            raise ncrypt_error(
+                Status.NTE_INVALID_PARAMETER,
+                f"a provider's name has 1 to {limits.PROVIDER_NAME_UNITS} characters",
+            )
+        for entry in self.registrations():
+            if entry.name == name:
+                return entry
+        raise ncrypt_error(
+            Status.NTE_NOT_FOUND,
+            f"no provider is registered as {name!r}",
+            "See `keyiso provider list`; register one with a file in providers.d.",
+        )
+
+    # --- handles -------------------------------------------------------------------------------
+
+    def handle(self, kind: type[H], target: Target) -> H:
+        """A new handle."""
+        handle = object.__new__(kind)
+        self._targets[handle] = target
+        return handle
+
+    def target(self, handle: object, *kinds: type[NCryptHandle]) -> Target:
+        """What a handle stands for.
+
+        Raises ``NTE_INVALID_HANDLE`` for one that is freed, forged, or of another kind.
+        """
+        if not isinstance(handle, kinds):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise ncrypt_error(
+                Status.NTE_INVALID_HANDLE, f"a {type(handle).__name__} is not a {wanted}"
+            )
+        try:
+            return self._targets[handle]
+        except KeyError:
+            raise ncrypt_error(
+                Status.NTE_INVALID_HANDLE,
+                "the handle was freed, or is not one that NCrypt gave out",
+            ) from None
+
+    def close(self, handle: NCryptHandle) -> None:
+        """The handle stands for nothing from now on."""
+        del self._targets[handle]
+
+    def is_key(self, handle: object) -> bool:
+        """NCryptIsKeyHandle."""
+        return isinstance(handle, NCryptKeyHandle) and handle in self._targets
+
+
+@functools.cache
+def process_router() -> Router:
+    """The router of this process. NCrypt's functions have no parameter for another one."""
+    return Router(os.environ)
+
+
+def _entry_points() -> tuple[Registration, ...]:
+    return tuple(
+        Registration(
+            point.name,
+            point.value,
+            "",
+            f"entry point of {point.dist.name}" if point.dist else "entry point",
+        )
+        for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    )
+
+
+def _files(directory: Path) -> tuple[Registration, ...]:
+    """The registrations of one directory. A file that is damaged registers nothing, loudly."""
+    return tuple(_from_file(path) for path in sorted(directory.glob("*.toml")))
+
+
+def _from_file(path: Path) -> Registration:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        image, comment = values["image"], values.get("comment", "")
+        if not isinstance(image, str) or not isinstance(comment, str):
+            raise TypeError
+    except (OSError, ValueError, KeyError, TypeError):
+        raise ncrypt_error(
+            Status.NTE_PROV_TYPE_ENTRY_BAD,
+            f"the provider registration {path} cannot be read",
+            'It is a TOML file with image = "package.module".',
+        ) from None
+    return Registration(path.stem, image, comment, str(path))
+
+
+def _load(registration: Registration) -> KeyStorageFunctionTable:
+    try:
+        module = importlib.import_module(registration.image)
+    except ImportError as error:
+        raise ncrypt_error(
+            Status.NTE_PROV_DLL_NOT_FOUND,
+            f"the image {registration.image!r} of the provider {registration.name!r}"
+            f" cannot be imported: {error}",
+            f"Install it for this Python, or remove its registration ({registration.source}).",
+        ) from None
+    entry = getattr(module, ENTRY_FUNCTION, None)
+    if not callable(entry):
+        raise ncrypt_error(
+            Status.NTE_PROVIDER_DLL_FAIL,
+            f"the image {registration.image!r} of the provider {registration.name!r} has no"
+            f" function {ENTRY_FUNCTION}",
+            f"It is not a key storage provider; correct its registration ({registration.source}).",
+        )
+    table = entry(registration.name, 0)
+    if not isinstance(table, KeyStorageFunctionTable):
+        raise ncrypt_error(
+            Status.NTE_PROVIDER_DLL_FAIL,
+            f"{registration.image}.{ENTRY_FUNCTION} returned no function table",
+        )
+    return table

@@ -1,0 +1,228 @@
+"""A client of a service, and an endpoint: what a service offers on one kind of connection."""
+
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import CoroutineType
+from typing import Any
+
+from keyiso import limits
+from keyiso.errors import Hop, NCryptError, ncrypt_error
+from keyiso.server.identity import Identity
+from keyiso.server.loop import Loop
+from keyiso.server.peer import Peer
+from keyiso.server.promise import run_coroutine
+from keyiso.server.stream import Stream
+from keyiso.status import Status
+from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Result, returned
+from keyiso.wire.operations import Done
+from keyiso.wire.session import RemoteProtocolError, Role, Session, State, server_decoder
+
+Handler = Callable[["Connection", Call[Any]], Any]
+"""Answers a call: returns a result, or a coroutine that will."""
+
+DONE = Done()
+
+
+@dataclass(frozen=True, slots=True)
+class WithDescriptor:
+    """A result that hands a descriptor to the client."""
+
+    result: Result
+    descriptor: int
+
+
+def _nothing(_: Any) -> None:
+    """Nobody needs to know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What a service offers on one kind of connection."""
+
+    operations: Any
+    """The union of operations that may be called."""
+    handlers: Mapping[type, Handler]
+    """One handler for each of them."""
+    frame_bytes: int
+    admit: Callable[[Peer], None]
+    """Raises for a peer that is not served here."""
+    opened: Callable[["Connection"], None] = _nothing
+    """Called when the client has said hello."""
+    closed: Callable[["Connection"], None] = _nothing
+    passes_descriptors: bool = False
+    unexpected: Callable[[Exception], None] = _nothing
+    """Told of an exception that no handler should have let out."""
+
+
+class Connection:
+    """One client of a service, from its hello to its end."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        identity: Identity,
+        endpoint: Endpoint,
+        connection: socket.socket,
+        peer: Peer,
+        ended: Callable[["Connection"], None] = _nothing,
+    ) -> None:
+        self.peer = peer
+        self.client_service = ""
+        """What the client called itself in its hello."""
+        self.state: Any = None
+        """For the service: what it keeps about this client."""
+        self._identity = identity
+        self._endpoint = endpoint
+        self._ended = ended
+        self._session = Session(
+            Role.SERVER, server_decoder(endpoint.operations), frame_bytes=endpoint.frame_bytes
+        )
+        self._answers: bytearray | None = None
+        self._stream = Stream(
+            loop,
+            connection,
+            received=self._received,
+            closed=self._closed,
+            passes_descriptors=endpoint.passes_descriptors,
+        )
+        self._silence = loop.call_later(limits.HELLO_SECONDS, self._drop_silent)
+
+    @property
+    def open(self) -> bool:
+        return self._stream.open
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def take_descriptor(self) -> int:
+        """The next descriptor that the client sent; the caller owns it.
+
+        Raises ``KEYISO_E_PROTOCOL`` when none came.
+        """
+        if not self._stream.descriptors:
+            raise ncrypt_error(Status.KEYISO_E_PROTOCOL, "the message came without its descriptor")
+        return self._stream.descriptors.popleft()
+
+    def answer(self, call: Call[Any], result: Result | WithDescriptor) -> None:
+        """Answer a call with success; a descriptor goes with the answer and is closed here."""
+        if isinstance(result, WithDescriptor):
+            frame = self._session.send(returned(call.call_id, result.result))
+            self._write(frame, (result.descriptor,))
+        else:
+            self._write(self._session.send(returned(call.call_id, result)))
+
+    def fail(self, call: Call[Any], error: NCryptError) -> None:
+        """Answer a call with an error, and with every process that it came through."""
+        chain = error.chain or self._chain(call)
+        self._write(
+            self._session.send(
+                Failure(call.call_id, error.status, error.cause, error.action, chain)
+            )
+        )
+
+    def refuse(self, error: NCryptError) -> None:
+        """Tell the client why it is not served, and end the connection."""
+        if self._session.state is not State.REFUSED:
+            self._write(self._session.send(Refusal(error.status, error.cause, error.action)))
+            self._send_answers()
+        self.close()
+
+    def _chain(self, call: Call[Any]) -> tuple[Hop, ...]:
+        return (*call.hops, self._identity.hop(type(call.operation).__name__))
+
+    def _received(self, data: bytes) -> None:
+        self._answers = bytearray()
+        try:
+            for message in self._session.receive(data):
+                self._handle(message)
+                if not self.open:
+                    return
+        except RemoteProtocolError as error:
+            self._send_answers()
+            self.refuse(error)
+        finally:
+            self._send_answers()
+
+    def _send_answers(self) -> None:
+        """All answers to what came in one read leave in one write."""
+        answers, self._answers = self._answers, None
+        if answers:
+            self._stream.write(bytes(answers))
+
+    def _write(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
+        if self._answers is not None and not descriptors:
+            self._answers += data
+        else:
+            answers, self._answers = self._answers, None
+            if answers:
+                self._stream.write(bytes(answers))
+            self._stream.write(data, descriptors)
+
+    def _handle(self, message: Message) -> None:
+        if isinstance(message, Call):
+            self._handle_call(message)
+        elif isinstance(message, Hello):
+            self._greet(message)
+
+    def _greet(self, hello: Hello) -> None:
+        self._silence.cancel()
+        self.client_service = hello.service[: limits.HOP_TEXT_BYTES]
+        identity = self._identity
+        self._write(
+            self._session.welcome(
+                hello,
+                service=identity.service,
+                instance_id=identity.instance_id,
+                boot_id=identity.boot_id,
+                pid=identity.pid,
+            )
+        )
+        if self._session.state is State.REFUSED:
+            self._send_answers()
+            self.close()
+        else:
+            self._endpoint.opened(self)
+
+    def _handle_call(self, call: Call[Any]) -> None:
+        self._settle(call, lambda: self._endpoint.handlers[type(call.operation)](self, call))
+
+    def _settle(self, call: Call[Any], outcome: Callable[[], Any]) -> None:
+        """Answer a call with what ``outcome`` returns or raises, now or when it is there."""
+        if not self.open:
+            return  # the client has gone, and with it whoever wanted the answer
+        try:
+            result = outcome()
+            if isinstance(result, CoroutineType):
+                run_coroutine(result, lambda later: self._settle(call, later))
+            else:
+                self.answer(call, result)
+        except NCryptError as error:
+            self.fail(call, error)
+        except Exception as error:
+            self._fail_unexpectedly(call, error)
+
+    def _fail_unexpectedly(self, call: Call[Any], error: Exception) -> None:
+        """A defect in keyiso. Its text stays here: it may quote what must not leave."""
+        self._endpoint.unexpected(error)
+        self.fail(
+            call,
+            ncrypt_error(
+                Status.NTE_INTERNAL_ERROR,
+                f"{self._identity.service} met an unexpected {type(error).__name__}",
+                "This is a defect in keyiso; its event log has the place.",
+            ),
+        )
+
+    def _drop_silent(self) -> None:
+        self.refuse(
+            ncrypt_error(
+                Status.KEYISO_E_LIMIT,
+                f"no hello within HELLO_SECONDS ({limits.HELLO_SECONDS:g} s)",
+            )
+        )
+
+    def _closed(self) -> None:
+        self._silence.cancel()
+        self._endpoint.closed(self)
+        self._ended(self)

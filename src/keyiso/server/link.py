@@ -1,0 +1,155 @@
+"""A service as the client of another one: calls that are awaited, over a connection that is
+made again whenever it ends.
+
+Calls that were under way when the connection ended fail with ``KEYISO_E_STALE``. They are not
+repeated here: the application's client is the one place that repeats (architecture, section 6).
+"""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from keyiso.errors import Hop, NCryptError, ncrypt_error
+from keyiso.server.loop import Loop
+from keyiso.server.promise import Promise
+from keyiso.server.stream import Stream
+from keyiso.status import Status
+from keyiso.wire.messages import (
+    Call,
+    Failure,
+    Message,
+    Operation,
+    R_co,
+    Refusal,
+    Return,
+    Welcome,
+    result_of,
+)
+from keyiso.wire.session import RemoteProtocolError, Role, Session, client_decoder
+
+_RETRY_SECONDS: Final = 0.05
+"""Only for a socket that cannot be connected to at all: the supervisor keeps them open."""
+
+_RECONNECT_SECONDS: Final = 0.002
+"""The next connection waits in the backlog of the same listening socket for the new process;
+the pause keeps a service that ends at once from keeping this one busy."""
+
+
+class Link:
+    """A connection to the service that listens at a path."""
+
+    def __init__(
+        self,
+        loop: Loop,
+        service: str,
+        path: Path,
+        *,
+        peer_service: str,
+        frame_bytes: int,
+        connected: Callable[["Link"], None],
+    ) -> None:
+        self.peer_service = peer_service
+        """What listens there, for the chain of an error."""
+        self.peer_instance: bytes | None = None
+        """The instance that answered; None while there is no connection."""
+        self._loop = loop
+        self._service = service
+        self._path = path
+        self._frame_bytes = frame_bytes
+        self._connected = connected
+        self._next_call = 0
+        self._waiting: dict[int, tuple[Operation[Any], Promise[Any]]] = {}
+        self._stream: Stream | None = None
+        self._session: Session
+        self._connect()
+
+    @property
+    def ready(self) -> bool:
+        """The peer has said welcome, and calls reach it."""
+        return self.peer_instance is not None
+
+    def call(
+        self,
+        operation: Operation[R_co],
+        *,
+        trace: str = "",
+        hops: tuple[Hop, ...] = (),
+        descriptor: int | None = None,
+    ) -> Promise[R_co]:
+        """Ask; the promise is kept with the result or broken with the peer's error.
+
+        A descriptor is handed over with the call and closed here in any case.
+        """
+        promise: Promise[R_co] = Promise()
+        descriptors = () if descriptor is None else (descriptor,)
+        if self._stream is None or not self.ready:
+            for unsent in descriptors:
+                socket.close(unsent)
+            promise.break_with(self._lost(hops))
+            return promise
+        self._next_call += 1
+        call_id = self._next_call
+        try:
+            frame = self._session.send(Call(call_id, operation, trace, hops))
+        except NCryptError as error:
+            for unsent in descriptors:
+                socket.close(unsent)
+            promise.break_with(error)
+            return promise
+        self._waiting[call_id] = (operation, promise)
+        self._stream.write(frame, descriptors)
+        return promise
+
+    def _connect(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(self._path))
+        except OSError:
+            connection.close()
+            self._loop.call_later(_RETRY_SECONDS, self._connect)
+            return
+        self._session = Session(Role.CLIENT, client_decoder(), frame_bytes=self._frame_bytes)
+        self._stream = Stream(self._loop, connection, received=self._received, closed=self._closed)
+        self._stream.write(self._session.hello(self._service))
+
+    def _received(self, data: bytes) -> None:
+        try:
+            for message in self._session.receive(data):
+                self._handle(message)
+        except (RemoteProtocolError, msgspec.DecodeError):
+            if self._stream is not None:
+                self._stream.close()
+
+    def _handle(self, message: Message) -> None:
+        match message:
+            case Welcome():
+                self.peer_instance = message.instance_id
+                self._connected(self)
+            case Return():
+                operation, promise = self._waiting.pop(message.call_id)
+                promise.keep(result_of(operation, message))
+            case Failure():
+                _, promise = self._waiting.pop(message.call_id)
+                promise.break_with(
+                    ncrypt_error(message.status, message.cause, message.action, message.chain)
+                )
+            case Refusal():
+                raise RemoteProtocolError(message.cause)
+
+    def _closed(self) -> None:
+        self._stream = None
+        self.peer_instance = None
+        waiting, self._waiting = self._waiting, {}
+        for _, promise in waiting.values():
+            promise.break_with(self._lost(()))
+        self._loop.call_later(_RECONNECT_SECONDS, self._connect)
+
+    def _lost(self, hops: tuple[Hop, ...]) -> NCryptError:
+        return ncrypt_error(
+            Status.KEYISO_E_STALE,
+            f"{self.peer_service} is not reachable or ended while it was asked",
+            chain=(*hops, Hop(self.peer_service, 0, "not reachable")) if hops else (),
+        )

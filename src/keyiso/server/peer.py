@@ -1,0 +1,42 @@
+"""Who is at the other end of a Unix socket, by the kernel's word (unix(7), SO_PEERCRED)."""
+
+import errno
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+_UCRED: Final = struct.Struct("3i")
+_SO_PEERGROUPS: Final = 59
+_GID_BYTES: Final = 4
+_GROUPS_BYTES: Final = 65536 * _GID_BYTES
+"""NGROUPS_MAX groups, the kernel's own limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The credentials of the process that connected, as they were when it connected."""
+
+    pid: int
+    uid: int
+    gid: int
+    groups: frozenset[int]
+    """The primary group and the supplementary ones."""
+
+
+def peer_of(connection: socket.socket) -> Peer:
+    """The peer of a connected Unix socket."""
+    pid, uid, gid = _UCRED.unpack(
+        connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    )
+    return Peer(pid, uid, gid, _supplementary_groups(connection) | {gid})
+
+
+def _supplementary_groups(connection: socket.socket) -> frozenset[int]:
+    try:
+        data = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 256 * _GID_BYTES)
+    except OSError as error:
+        if error.errno != errno.ERANGE:
+            return frozenset()  # a kernel before 4.13: the primary group has to do
+        data = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_BYTES)
+    return frozenset(gid for (gid,) in struct.iter_unpack("I", data))

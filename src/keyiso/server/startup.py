@@ -1,0 +1,83 @@
+"""What a service finds when it starts: inherited sockets, and a parent that it dies with.
+
+Listening sockets come as systemd passes them (sd_listen_fds(3)): descriptors from 3 on, their
+number in ``LISTEN_FDS``, their names in ``LISTEN_FDNAMES``. The supervisor does the same.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from keyiso.server.loop import Loop
+
+FIRST_DESCRIPTOR: Final = 3
+"""SD_LISTEN_FDS_START."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
+_PR_SET_NO_NEW_PRIVS: Final = 38
+
+
+class StartupError(Exception):
+    """The service was not started as it must be."""
+
+
+def inherited_sockets() -> dict[str, socket.socket]:
+    """The listening sockets by name, no longer inheritable.
+
+    Raises `StartupError` when this process was given none.
+    """
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):
+        raise StartupError("no sockets were passed: start keyiso with `keyiso serve` or systemd")
+    names = os.environ.get("LISTEN_FDNAMES", "").split(":")
+    count = int(os.environ["LISTEN_FDS"])
+    found = {}
+    for descriptor, name in zip(
+        range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + count), names, strict=True
+    ):
+        os.set_inheritable(descriptor, False)
+        found[name] = socket.socket(fileno=descriptor)
+    return found
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel end this process when its parent ends (prctl(2), PR_SET_PDEATHSIG).
+
+    To be called after every change of uid, which clears the setting.
+    """
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before the setting was made
+
+
+def harden_process() -> None:
+    """No core dump, no debugger of the same user, no new rights by executing something."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _prctl(_PR_SET_DUMPABLE, 0)
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def raise_descriptor_limit() -> None:
+    """As many descriptors as this process may have: every client costs one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def stop_on_signals(loop: Loop, stop: Callable[[], None]) -> None:
+    """Call ``stop`` in the loop when this process is asked to end."""
+
+    def ask(number: int, frame: object) -> None:
+        loop.call_soon_from_thread(stop)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask)
+
+
+def _prctl(option: int, argument: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, ctypes.c_ulong(argument), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}, {argument})")

@@ -1,0 +1,144 @@
+"""One non-blocking socket in a loop: buffered writing, reading, descriptors."""
+
+import array
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from keyiso import limits
+from keyiso.server.loop import READ, WRITE, Loop
+
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(limits.DESCRIPTORS_PER_MESSAGE * 4)
+
+
+class Stream:
+    """A connected Unix stream socket.
+
+    ``received`` is called with the bytes that came, ``closed`` once, when the connection ended
+    for whatever reason. With ``passes_descriptors`` the descriptors that came wait in
+    `descriptors`, in the order in which they were sent.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        connection: socket.socket,
+        *,
+        received: Callable[[bytes], None],
+        closed: Callable[[], None],
+        passes_descriptors: bool = False,
+    ) -> None:
+        self.descriptors: deque[int] = deque()
+        self._loop = loop
+        self._socket = connection
+        self._received = received
+        self._closed = closed
+        self._read = self._read_with_descriptors if passes_descriptors else connection.recv
+        self._unsent: deque[tuple[memoryview, Sequence[int]]] = deque()
+        self._unsent_bytes = 0
+        self._watched = READ
+        self._open = True
+        connection.setblocking(False)
+        loop.watch(connection, READ, self._ready)
+
+    @property
+    def open(self) -> bool:
+        return self._open
+
+    def write(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
+        """Send, now or when the peer reads again. The descriptors are closed once they went.
+
+        A peer that leaves ``SEND_BUFFER_BYTES`` unread is dropped.
+        """
+        if not self._open:
+            _close_all(descriptors)
+            return
+        self._unsent.append((memoryview(data), descriptors))
+        self._unsent_bytes += len(data)
+        self._flush()
+        if self._unsent_bytes > limits.SEND_BUFFER_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        """End the connection; unsent bytes are lost."""
+        if not self._open:
+            return
+        self._open = False
+        self._loop.forget(self._socket)
+        self._socket.close()
+        for _, descriptors in self._unsent:
+            _close_all(descriptors)
+        self._unsent.clear()
+        _close_all(self.descriptors)
+        self.descriptors.clear()
+        self._closed()
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE:
+            self._flush()
+        if events & READ and self._open:
+            self._receive()
+
+    def _receive(self) -> None:
+        try:
+            data = self._read(limits.READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if data:
+            self._received(data)
+        else:
+            self.close()
+
+    def _read_with_descriptors(self, size: int) -> bytes:
+        data, ancillary, _, _ = self._socket.recvmsg(
+            size, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+        )
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                received = array.array("i")
+                received.frombytes(payload[: len(payload) - len(payload) % received.itemsize])
+                self.descriptors.extend(received)
+        if len(self.descriptors) > limits.DESCRIPTORS_PER_MESSAGE:
+            raise OSError("the peer sent more descriptors than any message carries")
+        return data
+
+    def _flush(self) -> None:
+        try:
+            while self._unsent:
+                data, descriptors = self._unsent[0]
+                sent = self._send(data, descriptors)
+                _close_all(descriptors)
+                self._unsent_bytes -= sent
+                if sent == len(data):
+                    self._unsent.popleft()
+                else:
+                    self._unsent[0] = (data[sent:], ())
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self.close()
+            return
+        self._watch_what_matters()
+
+    def _send(self, data: memoryview, descriptors: Sequence[int]) -> int:
+        if descriptors:
+            return socket.send_fds(self._socket, [data], list(descriptors))
+        return self._socket.send(data)
+
+    def _watch_what_matters(self) -> None:
+        """Write while something is unsent; read no requests from who does not read answers."""
+        events = WRITE if self._unsent else 0
+        if self._unsent_bytes <= limits.SEND_PAUSE_BYTES:
+            events |= READ
+        if events != self._watched:
+            self._watched = events
+            self._loop.change(self._socket, events, self._ready)
+
+
+def _close_all(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

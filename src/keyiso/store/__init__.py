@@ -1,0 +1,1 @@
+"""Sealed keys on disk: SQLite in WAL mode with full synchronisation and one writer."""

@@ -1,0 +1,82 @@
+"""Rows of the store, and what is read from them."""
+
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from keyiso.store.schema import store_error
+
+_SELECT: Final = "SELECT key_id, provider, partition, name, blob, generation, modified FROM keys "
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A row. It is a place to find a sealed key, and not believed in anything else."""
+
+    key_id: bytes
+    provider: str
+    partition: int
+    """A uid, or `schema.MACHINE`."""
+    name: bytes
+    """UTF-16-LE."""
+    blob: bytes
+    generation: int
+    modified: float
+    """Seconds since 1970-01-01 UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A change that was committed under an operation id."""
+
+    request_hash: bytes
+    result: bytes
+
+
+class KeyReader:
+    """Reads of one connection. Each sees all that was committed before it."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._path = path
+
+    def find(self, provider: str, partition: int, name: bytes) -> StoredKey | None:
+        """The key of a name, compared exactly."""
+        rows = self._rows(
+            _SELECT + "WHERE provider = ? AND partition = ? AND name = ?",
+            (provider, partition, name),
+        )
+        return StoredKey(*rows[0]) if rows else None
+
+    def page(
+        self, provider: str, partition: int, after: bytes, count: int
+    ) -> tuple[StoredKey, ...]:
+        """The next keys of a partition after a name, in the order of the names' bytes."""
+        rows = self._rows(
+            _SELECT + "WHERE provider = ? AND partition = ? AND name > ? ORDER BY name LIMIT ?",
+            (provider, partition, after, count),
+        )
+        return tuple(StoredKey(*row) for row in rows)
+
+    def remembered(self, uid: int, operation_id: bytes) -> Remembered | None:
+        """What this user's operation of that id did; somebody else's id is nothing."""
+        rows = self._rows(
+            "SELECT request_hash, result FROM operations WHERE uid = ? AND operation_id = ?",
+            (uid, operation_id),
+        )
+        return Remembered(*rows[0]) if rows else None
+
+    def is_revoked(self, key_id: bytes) -> bool:
+        """The key was deleted, replaced or freed in this boot."""
+        return bool(self._rows("SELECT 1 FROM revocations WHERE key_id = ?", (key_id,)))
+
+    def revoked(self) -> tuple[bytes, ...]:
+        """Every key that was revoked in this boot."""
+        return tuple(key_id for (key_id,) in self._rows("SELECT key_id FROM revocations", ()))
+
+    def _rows(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(query, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise store_error(error, self._path) from None

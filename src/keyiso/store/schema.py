@@ -1,0 +1,110 @@
+"""The database: opening it, its schema, its versions."""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.status import Status
+
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x6B697331
+"""'kis1' in the database's header (sqlite.org/pragma.html#pragma_application_id)."""
+
+MACHINE: Final = -1
+"""The partition of machine keys; a user's keys are in the partition of the uid."""
+
+_BUSY_MILLISECONDS: Final = 5000
+"""A KeyIso service that was killed may still be ending while the next one opens its store."""
+
+_UPGRADES: Final = (
+    # Version 0, an empty file, to version 1.
+    """
+    CREATE TABLE keys (
+        key_id BLOB PRIMARY KEY,
+        provider TEXT NOT NULL,
+        partition INTEGER NOT NULL,
+        name BLOB NOT NULL,
+        blob BLOB NOT NULL,
+        generation INTEGER NOT NULL,
+        modified REAL NOT NULL,
+        UNIQUE (provider, partition, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE operations (
+        uid INTEGER NOT NULL,
+        operation_id BLOB NOT NULL,
+        request_hash BLOB NOT NULL,
+        result BLOB NOT NULL,
+        committed REAL NOT NULL,
+        PRIMARY KEY (uid, operation_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX operations_by_time ON operations (committed);
+    CREATE TABLE revocations (
+        key_id BLOB PRIMARY KEY,
+        boot_id BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """Open the store, make it or bring it to the present schema.
+
+    Raises ``KEYISO_E_STORE`` for a file that cannot be read or written, is not a keyiso store,
+    is damaged, or was written by a newer keyiso.
+    """
+    try:
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=_BUSY_MILLISECONDS / 1000
+        )
+        _check_identity(connection, path)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+        _upgrade(connection)
+    except sqlite3.Error as error:
+        raise store_error(error, path) from None
+    return connection
+
+
+def store_error(error: sqlite3.Error, path: Path) -> NCryptError:
+    """What a database error means to somebody who keeps keys there."""
+    return ncrypt_error(
+        Status.KEYISO_E_STORE,
+        f"the key store {path} cannot be used: {error}",
+        "Check its disk, its permissions and its file system; keys already loaded keep working.",
+    )
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application != APPLICATION_ID and (application or version or tables):
+        raise ncrypt_error(
+            Status.KEYISO_E_STORE,
+            f"{path} is a database of something else",
+            "Move it away, or name another state directory.",
+        )
+    if version > SCHEMA_VERSION:
+        raise ncrypt_error(
+            Status.KEYISO_E_STORE,
+            f"{path} has schema version {version}; this keyiso knows {SCHEMA_VERSION}",
+            "Use the newer keyiso that wrote it; this one will not touch it.",
+        )
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring the schema to the present version, one step a transaction."""
+    while True:
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == SCHEMA_VERSION:
+            connection.execute("COMMIT")
+            return
+        for statement in filter(str.strip, _UPGRADES[version].split(";")):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version + 1}")
+        connection.execute("COMMIT")

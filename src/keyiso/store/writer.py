@@ -1,0 +1,150 @@
+"""The one writer: a thread that commits changes in groups.
+
+All changes that wait at the same time share one commit, and so one wait for the disk. A change
+that fails is rolled back alone. Nobody is told of success before the commit has returned.
+"""
+
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from keyiso.clock import Clock
+from keyiso.limits import OPERATION_MEMORY_SECONDS
+from keyiso.store.keys import KeyReader, StoredKey
+from keyiso.store.schema import open_database, store_error
+
+Outcome = Callable[[], Any]
+"""Returns a change's value, or raises its error."""
+
+_GROUP: Final = 64
+"""Changes in one commit."""
+
+
+class KeyTransaction(KeyReader):
+    """What a change may do. It is committed whole or not at all."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, now: float) -> None:
+        super().__init__(connection, path)
+        self.now = now
+        """Seconds since 1970-01-01 UTC."""
+
+    def insert(self, key: StoredKey) -> None:
+        self._connection.execute(
+            "INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                key.key_id,
+                key.provider,
+                key.partition,
+                key.name,
+                key.blob,
+                key.generation,
+                key.modified,
+            ),
+        )
+
+    def delete(self, key_id: bytes) -> None:
+        self._connection.execute("DELETE FROM keys WHERE key_id = ?", (key_id,))
+
+    def revoke(self, key_id: bytes, boot_id: bytes) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO revocations VALUES (?, ?)", (key_id, boot_id)
+        )
+
+    def remember(self, uid: int, operation_id: bytes, request_hash: bytes, result: bytes) -> None:
+        """Note the result of an operation id, and forget those that nobody asks for any more."""
+        self._connection.execute(
+            "INSERT INTO operations VALUES (?, ?, ?, ?, ?)",
+            (uid, operation_id, request_hash, result, self.now),
+        )
+        self._connection.execute(
+            "DELETE FROM operations WHERE committed < ?", (self.now - OPERATION_MEMORY_SECONDS,)
+        )
+
+    def forget_other_boots(self, boot_id: bytes) -> None:
+        """Revocations guard loaded keys and ephemeral blobs, which end with their boot."""
+        self._connection.execute("DELETE FROM revocations WHERE boot_id != ?", (boot_id,))
+
+
+class KeyWriter:
+    """Runs changes in its own thread, in the order in which they came."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._connection = open_database(path)
+        self._waiting: queue.SimpleQueue[
+            tuple[Callable[[KeyTransaction], Any], Callable[[Outcome], None]] | None
+        ] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    def submit(
+        self, change: Callable[[KeyTransaction], Any], done: Callable[[Outcome], None]
+    ) -> None:
+        """Queue a change. ``done`` is called in the writer's thread, after the commit."""
+        self._waiting.put((change, done))
+
+    def close(self) -> None:
+        """Finish what was submitted."""
+        self._waiting.put(None)
+        self._thread.join()
+        self._connection.close()
+
+    def _run(self) -> None:
+        while True:
+            group = self._next_group()
+            changes = [entry for entry in group if entry is not None]
+            outcomes = self._commit([change for change, _ in changes])
+            for (_, done), outcome in zip(changes, outcomes, strict=True):
+                done(outcome)
+            if len(changes) < len(group):
+                return
+
+    def _next_group(self) -> list[Any]:
+        group = [self._waiting.get()]
+        while len(group) < _GROUP and group[-1] is not None and not self._waiting.empty():
+            group.append(self._waiting.get())
+        return group
+
+    def _commit(self, changes: list[Callable[[KeyTransaction], Any]]) -> list[Outcome]:
+        if not changes:
+            return []
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            outcomes = [self._apply(change) for change in changes]
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            return [_raise(store_error(error, self._path))] * len(changes)
+        return outcomes
+
+    def _apply(self, change: Callable[[KeyTransaction], Any]) -> Outcome:
+        self._connection.execute("SAVEPOINT change")
+        try:
+            value = change(KeyTransaction(self._connection, self._path, self._clock.time()))
+        except sqlite3.Error as error:
+            if not self._connection.in_transaction:
+                raise  # a full disk ends the whole transaction, not only this change
+            self._connection.execute("ROLLBACK TO change")
+            outcome = _raise(store_error(error, self._path))
+        except Exception as error:  # the change's own refusal: its caller gets it
+            self._connection.execute("ROLLBACK TO change")
+            outcome = _raise(error)
+        else:
+
+            def outcome() -> Any:
+                return value
+
+        self._connection.execute("RELEASE change")
+        return outcome
+
+
+def _raise(error: Exception) -> Outcome:
+    def outcome() -> Any:
+        raise error
+
+    return outcome

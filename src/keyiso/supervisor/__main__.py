@@ -1,0 +1,133 @@
+"""``python -I -m keyiso.supervisor``: what ``keyiso serve`` runs, and what a client starts."""
+
+import argparse
+import os
+import pwd
+import sys
+
+from keyiso.clock import SystemClock
+from keyiso.errors import NCryptError
+from keyiso.paths import Instance, server_instance
+from keyiso.server.identity import new_identity
+from keyiso.server.loop import Loop
+from keyiso.server.startup import raise_descriptor_limit, stop_on_signals
+from keyiso.supervisor.layout import (
+    link_runtime,
+    listen_at,
+    make_directories,
+    make_state,
+    take_lock,
+)
+from keyiso.supervisor.spawn import User
+from keyiso.supervisor.supervisor import Supervisor, service_specs
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_RUNNING = 3
+"""Another supervisor serves this state directory."""
+
+
+def main(arguments: list[str]) -> int:
+    options = _parse(arguments)
+    try:
+        return _serve(options)
+    except NCryptError as error:
+        print(f"keyiso serve: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except OSError as error:
+        print(f"keyiso serve: {error.filename or ''} {error.strerror}", file=sys.stderr)
+        return EXIT_FAILED
+
+
+def _serve(options: argparse.Namespace) -> int:
+    instance = server_instance(os.environ, system=options.system)
+    try:
+        keyiso, trustlet = _users(options)
+    except KeyError as error:
+        print(
+            f"keyiso serve: there is no user {error.args[0]}. Make both with:\n"
+            "  useradd --system --user-group --no-create-home --shell /usr/sbin/nologin keyiso\n"
+            "  useradd --system --user-group --no-create-home --shell /usr/sbin/nologin"
+            " keyiso-trustlet",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
+    make_state(instance)
+    lock = take_lock(instance.lock)
+    if lock is None:
+        print(f"keyiso serve: {instance.state} is served already", file=sys.stderr)
+        return EXIT_RUNNING
+    raise_descriptor_limit()
+    may_create_root = not instance.store.exists()
+    make_directories(instance, keyiso, trustlet)
+    link_runtime(instance, dict(os.environ))
+    specs = service_specs(
+        instance,
+        workers=options.workers,
+        keyiso=keyiso,
+        trustlet=trustlet,
+        manager_uids=_manager_uids(options),
+        manager_gids=() if keyiso is None else (keyiso.gid,),
+        may_create_root=may_create_root,
+    )
+    listening = listen_at(instance.supervisor_socket, mode=0o666 if options.system else 0o600)
+    if options.detach and not _detach(instance):
+        return 0
+    loop = Loop(SystemClock())
+    supervisor = Supervisor(loop, new_identity("supervisor"), instance, specs)
+    stop_on_signals(loop, supervisor.stop)
+    supervisor.listen(listening)
+    supervisor.start()
+    loop.run()
+    for path in (instance.control_socket, instance.supervisor_socket):
+        path.unlink(missing_ok=True)
+    return 0
+
+
+def _users(options: argparse.Namespace) -> tuple[User | None, User | None]:
+    """Different users for the services when root starts a system instance."""
+    if not options.system or os.geteuid() != 0:
+        return None, None
+    return _user(options.keyiso_user), _user(options.trustlet_user)
+
+
+def _user(name: str) -> User:
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        raise KeyError(name) from None
+    return User(entry.pw_uid, entry.pw_gid)
+
+
+def _manager_uids(options: argparse.Namespace) -> tuple[int, ...]:
+    return (0,) if options.system else (os.geteuid(),)
+
+
+def _detach(instance: Instance) -> bool:
+    """Go on in the background, in a session of our own. True in the process that goes on."""
+    if os.fork():
+        return False
+    os.setsid()
+    os.chdir("/")
+    log = os.open(instance.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(nothing, 1)
+    os.dup2(log, 2)
+    for descriptor in (log, nothing):
+        os.close(descriptor)
+    return True
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="keyiso serve")
+    parser.add_argument("--system", action="store_true")
+    parser.add_argument("--detach", action="store_true")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--keyiso-user", default="keyiso")
+    parser.add_argument("--trustlet-user", default="keyiso-trustlet")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,84 @@
+"""One service that is kept running."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from keyiso.server.loop import READ, Loop
+from keyiso.supervisor.backoff import Backoff
+from keyiso.supervisor.spawn import ServiceSpec, spawn
+from keyiso.wire.operations import ProcessStatus
+
+
+class Child:
+    """Starts a service, notices its end by its pidfd, and starts it again."""
+
+    def __init__(self, loop: Loop, spec: ServiceSpec, ended: Callable[[], None]) -> None:
+        self.pid = 0
+        """0 while it is not running."""
+        self._loop = loop
+        self._spec = spec
+        self._ended = ended
+        self._backoff = Backoff()
+        self._restarts = -1
+        self._started = 0.0
+        self._started_at = 0.0
+        self._pidfd = -1
+        self._stopping = False
+
+    def start(self) -> None:
+        if self._stopping:
+            return
+        self._restarts += 1
+        self._started = self._loop.clock.monotonic()
+        self._started_at = self._loop.clock.time()
+        self.pid = spawn(self._spec)
+        self._pidfd = os.pidfd_open(self.pid)
+        self._loop.watch(self._pidfd, READ, self._reap)
+
+    def stop(self) -> None:
+        """Ask the service to end, and start it no more."""
+        self._stopping = True
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End a service that did not end when it was asked."""
+        self._signal(signal.SIGKILL)
+
+    def status(self) -> ProcessStatus:
+        user = self._spec.user
+        return ProcessStatus(
+            self._spec.service,
+            self.pid,
+            os.getuid() if user is None else user.uid,
+            max(0, self._restarts),
+            self._started_at,
+        )
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.pid:
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def _reap(self, events: int) -> None:
+        _, status = os.waitpid(self.pid, 0)
+        self._loop.forget(self._pidfd)
+        os.close(self._pidfd)
+        self.pid = 0
+        if not self._stopping:
+            lifetime = self._loop.clock.monotonic() - self._started
+            self._backoff = self._backoff.after(lifetime)
+            print(
+                f"keyiso: {self._spec.service} ended ({_how(status)}) after {lifetime:.1f} s;"
+                f" restart in {self._backoff.seconds:.2f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+            self._loop.call_later(self._backoff.seconds, self.start)
+        self._ended()
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return signal.Signals(os.WTERMSIG(status)).name
+    return f"exit {os.waitstatus_to_exitcode(status)}"

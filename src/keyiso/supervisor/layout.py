@@ -1,0 +1,82 @@
+"""The directories and sockets of an instance, and who may enter them."""
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from keyiso import limits
+from keyiso.errors import ncrypt_error
+from keyiso.paths import Instance, home_directory, make_private_directory, runtime_link
+from keyiso.status import Status
+from keyiso.supervisor.spawn import User
+
+
+def take_lock(path: Path) -> int | None:
+    """The descriptor of a lock that is now ours, or None when another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def make_state(instance: Instance) -> None:
+    """The state directory itself; in a system instance others may pass through it."""
+    make_private_directory(instance.state, mode=0o755 if instance.system else 0o700)
+
+
+def make_directories(instance: Instance, keyiso: User | None, trustlet: User | None) -> None:
+    """All directories, each with the one owner that needs it."""
+    make_private_directory(instance.runtime, mode=0o755 if instance.system else 0o700)
+    for path, user in (
+        (instance.store.parent, keyiso),
+        (instance.events, keyiso),
+        (instance.workers, keyiso),
+        (instance.software_machine_root.parent, trustlet),
+        (instance.software_boot_root.parent, trustlet),
+    ):
+        make_private_directory(path)
+        if user is not None:
+            os.chown(path, user.uid, user.gid)
+
+
+def link_runtime(instance: Instance, environ: dict[str, str]) -> None:
+    """Tell clients of a KEYISO_HOME where its sockets are."""
+    home = home_directory(environ)
+    if home is None:
+        return
+    link = runtime_link(home)
+    if link.is_symlink() and Path(os.readlink(link)) == instance.runtime:
+        return
+    temporary = home / f".runtime-{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(instance.runtime)
+    temporary.replace(link)
+
+
+def listen_at(path: Path, *, mode: int, user: User | None = None) -> socket.socket:
+    """A listening socket at a path, open to whom the mode says. An old one is replaced."""
+    path.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Closed to everybody until owner and mode are right.
+        mask = os.umask(0o777)
+        try:
+            listening.bind(os.fspath(path))
+        finally:
+            os.umask(mask)
+        if user is not None:
+            os.chown(path, user.uid, user.gid)
+        path.chmod(mode)
+        listening.listen(limits.BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise ncrypt_error(
+            Status.KEYISO_E_SERVICE_UNAVAILABLE,
+            f"cannot listen at {path}: {error.strerror}",
+            "Check the directory's owner, or set KEYISO_HOME or XDG_RUNTIME_DIR.",
+        ) from None
+    return listening

@@ -1,0 +1,56 @@
+"""``python -I -m keyiso.trustlet``: one ``software`` worker. Started by the supervisor."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from keyiso.clock import SystemClock
+from keyiso.errors import NCryptError
+from keyiso.server.identity import boot_id, new_identity
+from keyiso.server.loop import Loop
+from keyiso.server.startup import (
+    StartupError,
+    harden_process,
+    inherited_sockets,
+    raise_descriptor_limit,
+    stop_on_signals,
+)
+from keyiso.trustlet.engine import Engine
+from keyiso.trustlet.roots import boot_root, machine_root
+from keyiso.trustlet.worker import Worker
+
+
+def main(arguments: list[str]) -> int:
+    options = _parse(arguments)
+    try:
+        sockets = inherited_sockets()
+        harden_process()
+        raise_descriptor_limit()
+        engine = Engine(
+            "software",
+            machine_root(options.machine_root, may_create=options.may_create_root),
+            boot_root(options.boot_root, boot_id()),
+        )
+    except (StartupError, NCryptError, OSError) as error:
+        print(f"keyiso {options.service}: {error}", file=sys.stderr)
+        return 1
+    loop = Loop(SystemClock())
+    stop_on_signals(loop, loop.stop)
+    worker = Worker(loop, new_identity(options.service), engine, options.keyiso_uid)
+    worker.listen(sockets["link"])
+    loop.run()
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="keyiso.trustlet")
+    parser.add_argument("--service", required=True)
+    parser.add_argument("--keyiso-uid", type=int, required=True)
+    parser.add_argument("--machine-root", type=Path, required=True)
+    parser.add_argument("--boot-root", type=Path, required=True)
+    parser.add_argument("--may-create-root", action="store_true")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,87 @@
+"""The unsealed keys of a worker: slots of channels, bounded by memory, least recently used out.
+
+A slot belongs to one channel and means nothing on another. A slot that is gone, for whatever
+reason, is STALE: its client opens the key again, which asks the KeyIso service for leave.
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Hashable
+from typing import TypeVar
+
+from keyiso import limits
+from keyiso.errors import ncrypt_error
+from keyiso.status import Status
+from keyiso.trustlet.engine import LoadedKey
+
+Channel = Hashable
+_Place = tuple[Channel, int]
+
+
+class KeyCache:
+    """All loaded keys of one worker."""
+
+    def __init__(self, capacity: int = limits.LOADED_KEY_BYTES) -> None:
+        self._capacity = capacity
+        self._memory = 0
+        self._keys: OrderedDict[_Place, LoadedKey] = OrderedDict()
+        self._slots: defaultdict[Channel, set[int]] = defaultdict(set)
+        self._places: defaultdict[bytes, set[_Place]] = defaultdict(set)
+        self._next_slot = 0
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def add(self, channel: Channel, key: LoadedKey) -> int:
+        """Put a key into a new slot of a channel; the longest unused ones make room."""
+        while self._keys and self._memory + key.memory > self._capacity:
+            self._remove(next(iter(self._keys)))
+        self._next_slot += 1
+        place = (channel, self._next_slot)
+        self._keys[place] = key
+        self._slots[channel].add(self._next_slot)
+        self._places[key.header.key_id].add(place)
+        self._memory += key.memory
+        return self._next_slot
+
+    def use(self, channel: Channel, slot: int) -> LoadedKey:
+        """The key in a slot. Raises ``KEYISO_E_STALE`` when it is not there."""
+        place = (channel, slot)
+        key = self._keys.get(place)
+        if key is None:
+            raise ncrypt_error(
+                Status.KEYISO_E_STALE, f"slot {slot} of this channel holds no key any more"
+            )
+        self._keys.move_to_end(place)
+        return key
+
+    def release(self, channel: Channel, slot: int) -> None:
+        """Empty a slot; an empty one is left as it is."""
+        if (channel, slot) in self._keys:
+            self._remove((channel, slot))
+
+    def drop_channel(self, channel: Channel) -> None:
+        """Empty all slots of a channel."""
+        for slot in tuple(self._slots.get(channel, ())):
+            self._remove((channel, slot))
+
+    def revoke(self, key_id: bytes) -> None:
+        """Empty every slot, of every channel, that holds this key."""
+        for place in tuple(self._places.get(key_id, ())):
+            self._remove(place)
+
+    def _remove(self, place: _Place) -> None:
+        channel, slot = place
+        key = self._keys.pop(place)
+        self._memory -= key.memory
+        _discard(self._slots, channel, slot)
+        _discard(self._places, key.header.key_id, place)
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+def _discard(index: defaultdict[K, set[V]], at: K, value: V) -> None:
+    index[at].discard(value)
+    if not index[at]:
+        del index[at]

@@ -1,0 +1,96 @@
+"""Root secrets of ``software`` workers: one file per root, which only the workers' user reads.
+
+Layout of a file: version (1 byte, 1), then msgpack: kind, root id, secret, boot id. The machine
+root lasts; a boot root of another boot is replaced, and what it sealed cannot be opened again.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from keyiso import limits
+from keyiso.crypto.key_blob import Root
+from keyiso.crypto.key_header import RootKind
+from keyiso.errors import ncrypt_error
+from keyiso.status import Status
+
+VERSION: Final = 1
+SECRET_BYTES: Final = 32
+
+
+class _RootFile(msgspec.Struct, frozen=True, array_like=True):
+    kind: RootKind
+    root_id: bytes
+    secret: bytes
+    boot_id: bytes
+    """The boot of a boot root; empty for a machine root."""
+
+
+def machine_root(
+    path: Path, *, may_create: bool, random: Callable[[int], bytes] = os.urandom
+) -> Root | None:
+    """The machine root. None when there is none and a new one must not be made: keys exist that
+    only the old one opens.
+    """
+    found = _read(path)
+    if found is None and may_create:
+        found = _create(path, "machine", b"", random)
+    return None if found is None else _as_root(found)
+
+
+def boot_root(path: Path, boot_id: bytes, *, random: Callable[[int], bytes] = os.urandom) -> Root:
+    """The root of this boot, made by the first worker that asks."""
+    found = _read(path)
+    if found is not None and found.boot_id != boot_id:
+        path.unlink(missing_ok=True)
+        found = None
+    return _as_root(found or _create(path, "boot", boot_id, random))
+
+
+def _as_root(found: _RootFile) -> Root:
+    return Root(found.root_id, found.kind, found.secret)
+
+
+def _read(path: Path) -> _RootFile | None:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    if data[:1] != bytes([VERSION]):
+        raise ncrypt_error(Status.NTE_BAD_VER, f"{path} is a root of a version not known here")
+    try:
+        return msgspec.msgpack.decode(data[1:], type=_RootFile)
+    except msgspec.DecodeError:
+        raise ncrypt_error(Status.NTE_BAD_DATA, f"{path} is not a root file") from None
+
+
+def _create(
+    path: Path, kind: RootKind, boot_id: bytes, random: Callable[[int], bytes]
+) -> _RootFile:
+    """Make a root, whole and durable before it has its name; of several makers one wins."""
+    root = _RootFile(kind, random(limits.ROOT_ID_BYTES), random(SECRET_BYTES), boot_id)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent)  # mode 0600
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(bytes([VERSION]) + msgspec.msgpack.encode(root))
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):  # another worker was first
+            os.link(temporary, path)
+    finally:
+        os.unlink(temporary)
+    _sync_directory(path.parent)
+    return _read(path) or root
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

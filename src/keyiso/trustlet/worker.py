@@ -1,0 +1,173 @@
+"""The worker process: a small loop between the KeyIso service's link and the key channels.
+
+What a worker inherits: standard input, output and error, and its listening socket (the link).
+What it opens: the root files of its kind, before it serves. What it is given later: one end of
+a socket pair for every key channel, by the KeyIso service.
+"""
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from keyiso import limits
+from keyiso.errors import ncrypt_error
+from keyiso.server.connection import DONE, Connection, Endpoint
+from keyiso.server.identity import Identity
+from keyiso.server.listener import Listener
+from keyiso.server.loop import Loop
+from keyiso.server.peer import Peer, peer_of
+from keyiso.status import Status
+from keyiso.trustlet.engine import Engine
+from keyiso.trustlet.key_cache import KeyCache
+from keyiso.wire.messages import Call
+from keyiso.wire.operations import (
+    AddChannel,
+    Authenticate,
+    Authenticated,
+    ChannelOperation,
+    Done,
+    Generate,
+    GetWorkerImportKey,
+    GetWorkerStatus,
+    Import,
+    LinkOperation,
+    Load,
+    Opened,
+    Ping,
+    Release,
+    Revoke,
+    Sealed,
+    Sign,
+    Signature,
+    WorkerImportKey,
+    WorkerStatus,
+)
+
+
+@dataclass(slots=True)
+class _Channel:
+    channel_id: bytes
+    uid: int
+
+
+class Worker:
+    """Serves one link endpoint and any number of key channels."""
+
+    def __init__(self, loop: Loop, identity: Identity, engine: Engine, keyiso_uid: int) -> None:
+        self._loop = loop
+        self._identity = identity
+        self._engine = engine
+        self._keyiso_uid = keyiso_uid
+        self._cache = KeyCache()
+        self._channels: dict[bytes, Connection] = {}
+        self._operations = 0
+        self._channel_endpoint = Endpoint(
+            operations=ChannelOperation,
+            handlers={Ping: self._ping, Sign: self._sign, Release: self._release},
+            frame_bytes=limits.KEY_FRAME_BYTES,
+            admit=lambda peer: None,
+            closed=self._channel_closed,
+        )
+
+    def listen(self, listening: socket.socket) -> Listener:
+        """Serve the KeyIso service on the link's listening socket."""
+        endpoint = Endpoint(
+            operations=LinkOperation,
+            handlers={
+                AddChannel: self._add_channel,
+                Authenticate: self._authenticate,
+                Load: self._load,
+                Generate: self._generate,
+                Import: self._import,
+                GetWorkerImportKey: self._get_import_key,
+                Revoke: self._revoke,
+                GetWorkerStatus: self._status,
+            },
+            frame_bytes=limits.CONTROL_FRAME_BYTES,
+            admit=self._admit_keyiso,
+            passes_descriptors=True,
+        )
+        return Listener(self._loop, self._identity, endpoint, listening)
+
+    # --- link ----------------------------------------------------------------------------------
+
+    def _admit_keyiso(self, peer: Peer) -> None:
+        if peer.uid != self._keyiso_uid:
+            raise ncrypt_error(
+                Status.KEYISO_E_PEER_REFUSED, f"uid {peer.uid} is not the KeyIso service"
+            )
+
+    def _add_channel(self, connection: Connection, call: Call[AddChannel]) -> Done:
+        handed = socket.socket(fileno=connection.take_descriptor())
+        if len(self._channels) >= limits.CHANNELS_PER_WORKER:
+            handed.close()
+            raise ncrypt_error(
+                Status.KEYISO_E_LIMIT,
+                f"{self._identity.service} has CHANNELS_PER_WORKER"
+                f" ({limits.CHANNELS_PER_WORKER}) key channels",
+            )
+        operation = call.operation
+        channel = Connection(
+            self._loop, self._identity, self._channel_endpoint, handed, peer_of(handed)
+        )
+        channel.state = _Channel(operation.channel_id, operation.uid)
+        self._channels[operation.channel_id] = channel
+        return DONE
+
+    def _load(self, connection: Connection, call: Call[Load]) -> Opened:
+        operation = call.operation
+        channel = self._channels.get(operation.channel_id)
+        if channel is None or channel.state.uid != operation.uid:
+            raise ncrypt_error(Status.KEYISO_E_STALE, "the caller has no such key channel here")
+        key = self._engine.unseal(operation.blob)
+        return Opened(self._cache.add(channel, key), key.header)
+
+    def _authenticate(self, connection: Connection, call: Call[Authenticate]) -> Authenticated:
+        return Authenticated(self._engine.unseal(call.operation.blob).header)
+
+    def _generate(self, connection: Connection, call: Call[Generate]) -> Sealed:
+        return self._engine.generate(call.operation.terms, call.operation.grant)
+
+    def _import(self, connection: Connection, call: Call[Import]) -> Sealed:
+        operation = call.operation
+        return self._engine.import_sealed(operation.terms, operation.grant, operation.sealed)
+
+    def _get_import_key(
+        self, connection: Connection, call: Call[GetWorkerImportKey]
+    ) -> WorkerImportKey:
+        return WorkerImportKey(self._identity.instance_id, self._engine.import_key)
+
+    def _revoke(self, connection: Connection, call: Call[Revoke]) -> Done:
+        for key_id in call.operation.key_ids:
+            self._cache.revoke(key_id)
+        return DONE
+
+    def _status(self, connection: Connection, call: Call[GetWorkerStatus]) -> WorkerStatus:
+        return WorkerStatus(
+            self._identity.service,
+            self._identity.pid,
+            self._identity.instance_id,
+            len(self._channels),
+            len(self._cache),
+            self._operations,
+        )
+
+    # --- key channels --------------------------------------------------------------------------
+
+    def _ping(self, channel: Connection, call: Call[Any]) -> Done:
+        return DONE
+
+    def _sign(self, channel: Connection, call: Call[Sign]) -> Signature:
+        operation = call.operation
+        key = self._cache.use(channel, operation.slot)
+        self._operations += 1
+        return Signature(self._engine.sign(key, operation.digest, operation.padding))
+
+    def _release(self, channel: Connection, call: Call[Release]) -> Done:
+        self._cache.release(channel, call.operation.slot)
+        return DONE
+
+    def _channel_closed(self, channel: Connection) -> None:
+        self._cache.drop_channel(channel)
+        if channel.state is not None:
+            self._channels.pop(channel.state.channel_id, None)

@@ -1,0 +1,121 @@
+"""The envelope: hello, welcome, call, return, failure.
+
+Structs are msgpack arrays. Fields are only ever added at the end, a reader ignores those that it
+does not know, and hello and welcome carry one that nobody knows, so that this stays true.
+"""
+
+import functools
+from typing import Any, Final, Generic, TypeVar, cast, get_args
+
+import msgspec
+
+from keyiso.errors import Hop
+
+PROTOCOL_VERSION: Final = 1
+OLDEST_VERSION: Final = 1
+
+_ENCODER: Final = msgspec.msgpack.Encoder()
+
+R_co = TypeVar("R_co", covariant=True)
+O = TypeVar("O")  # noqa: E741 (the operation of a call)
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True):
+    """What one frame carries."""
+
+
+class Result(msgspec.Struct, frozen=True, array_like=True):
+    """What a successful operation returns."""
+
+
+class Operation(msgspec.Struct, Generic[R_co], frozen=True, array_like=True):
+    """What can be asked for; the parameter is the result that answers it."""
+
+
+class Hello(Message, frozen=True, array_like=True, tag=1):
+    """The client's first message."""
+
+    oldest_version: int
+    newest_version: int
+    service: str
+    """What the client is, for the chain of an error: ``application``, ``keyiso``."""
+    features: tuple[str, ...] = ()
+
+
+class Welcome(Message, frozen=True, array_like=True, tag=2):
+    """The server's first message, when it speaks one of the client's versions."""
+
+    version: int
+    service: str
+    instance_id: bytes
+    """Random, new at each start of the service."""
+    boot_id: bytes
+    """The kernel's boot id."""
+    pid: int
+    features: tuple[str, ...] = ()
+
+
+class Call(Message, Generic[O], frozen=True, array_like=True, tag=3):
+    """One request. Ids are the caller's, and unique among its unanswered calls."""
+
+    call_id: int
+    operation: O
+    trace: str = ""
+    """W3C traceparent, or empty."""
+    hops: tuple[Hop, ...] = ()
+    """The processes that the request has come through, the application first."""
+
+
+class Return(Message, frozen=True, array_like=True, tag=4):
+    """The answer to a call that succeeded; its result is decoded by who asked."""
+
+    call_id: int
+    result: msgspec.Raw
+
+
+def returned(call_id: int, result: Result) -> Return:
+    """The answer that carries a result."""
+    return Return(call_id, msgspec.Raw(_ENCODER.encode(result)))
+
+
+def result_of(operation: Operation[R_co], answer: Return) -> R_co:
+    """The result that answers an operation. Raises ``msgspec.ValidationError``."""
+    return cast("R_co", _result_decoder(type(operation)).decode(answer.result))
+
+
+@functools.cache
+def _result_decoder(operation: type[Operation[Any]]) -> msgspec.msgpack.Decoder[Any]:
+    (base,) = operation.__orig_bases__  # type: ignore[attr-defined] # typeshed lacks it
+    (result,) = get_args(base)
+    return msgspec.msgpack.Decoder(result)
+
+
+class Failure(Message, frozen=True, array_like=True, tag=5):
+    """The answer to a call that did not succeed."""
+
+    call_id: int
+    status: int
+    cause: str
+    action: str
+    chain: tuple[Hop, ...]
+    """Every process on the way, the application first, the one that failed last."""
+
+
+class Refusal(Message, frozen=True, array_like=True, tag=6):
+    """The server's last message: it does not serve this client, or not any more."""
+
+    status: int
+    cause: str
+    action: str
+
+
+class GreaseHello(Hello, frozen=True, array_like=True, tag=1):
+    """Hello with a field that nobody knows."""
+
+    grease: bytes = b""
+
+
+class GreaseWelcome(Welcome, frozen=True, array_like=True, tag=2):
+    """Welcome with a field that nobody knows."""
+
+    grease: bytes = b""

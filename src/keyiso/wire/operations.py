@@ -1,0 +1,330 @@
+"""What can be asked of whom: one union per kind of connection.
+
+* control: an application, of the KeyIso service;
+* channel: an application, of the trustlet worker that holds its loaded keys;
+* link: the KeyIso service, of a worker;
+* supervision: anybody, of the supervisor.
+"""
+
+from keyiso.crypto.key_header import AccessEntry, KeyHeader, Lifetime, Scope
+from keyiso.crypto.signatures import Padding
+from keyiso.wire.messages import Operation, Result
+
+# --- results -----------------------------------------------------------------------------------
+
+
+class Done(Result, frozen=True, array_like=True):
+    """Nothing but success."""
+
+
+class Bound(Result, frozen=True, array_like=True):
+    uid: int
+    """Who the caller is, as the KeyIso service sees it."""
+    channels: int
+    """How many key channels of one process make sense here: one per worker."""
+
+
+class Attached(Result, frozen=True, array_like=True):
+    """A key channel; its descriptor comes with the message."""
+
+    channel_id: bytes
+    worker: str
+    worker_instance: bytes
+
+
+class Opened(Result, frozen=True, array_like=True):
+    """A key loaded into a channel."""
+
+    slot: int
+    header: KeyHeader
+
+
+class Found(Result, frozen=True, array_like=True):
+    header: KeyHeader
+    modified: float
+    """Seconds since 1970-01-01 UTC."""
+
+
+class Created(Result, frozen=True, array_like=True):
+    header: KeyHeader
+    blob: bytes
+    """The sealed key for an ephemeral one, which its client keeps; empty otherwise."""
+
+
+class WorkerImportKey(Result, frozen=True, array_like=True):
+    worker_instance: bytes
+    public_key: bytes
+    """X25519, 32 bytes."""
+
+
+class KeyName(Result, frozen=True, array_like=True):
+    name: bytes
+    algorithm: str
+
+
+class KeyNames(Result, frozen=True, array_like=True):
+    keys: tuple[KeyName, ...]
+    last: bytes
+    """Where the next page begins; empty on the last page."""
+
+
+class WorkerStatus(Result, frozen=True, array_like=True):
+    service: str
+    pid: int
+    instance_id: bytes
+    channels: int
+    loaded_keys: int
+    operations: int
+    """Calls answered on key channels since the start."""
+
+
+class ServiceStatus(Result, frozen=True, array_like=True):
+    """The KeyIso service and the workers that it reaches."""
+
+    pid: int
+    instance_id: bytes
+    clients: int
+    workers: tuple[WorkerStatus, ...]
+
+
+class ProcessStatus(Result, frozen=True, array_like=True):
+    service: str
+    pid: int
+    """0 while it is not running."""
+    uid: int
+    restarts: int
+    started: float
+    """Seconds since 1970-01-01 UTC."""
+
+
+class SupervisorStatus(Result, frozen=True, array_like=True):
+    pid: int
+    system: bool
+    started: float
+    processes: tuple[ProcessStatus, ...]
+
+
+class Signature(Result, frozen=True, array_like=True):
+    value: bytes
+
+
+class Authenticated(Result, frozen=True, array_like=True):
+    """The header of a blob that a worker could open."""
+
+    header: KeyHeader
+
+
+class Sealed(Result, frozen=True, array_like=True):
+    """A key that a worker generated or imported."""
+
+    blob: bytes
+    header: KeyHeader
+
+
+# --- what a key is to become -------------------------------------------------------------------
+
+
+class KeyTerms(Result, frozen=True, array_like=True):
+    """What a client asks a new key to be."""
+
+    operation_id: bytes
+    """Random, 16 bytes: a repeat after a lost answer returns the first result."""
+    provider: str
+    scope: Scope
+    owner: int
+    """The caller's uid as `Bound` told it; another one is refused."""
+    name: bytes
+    """UTF-16-LE; empty for an ephemeral key."""
+    lifetime: Lifetime
+    algorithm: str
+    """Empty for an import: the key says it."""
+    bits: int
+    """0 for an import."""
+    usage: int
+    export_policy: int
+    overwrite: bool
+
+
+class KeyGrant(Result, frozen=True, array_like=True):
+    """What the KeyIso service adds to the terms: who may use the key, and its generation."""
+
+    access: tuple[AccessEntry, ...]
+    generation: int
+    client_group: bytes
+    """SHA-256 of the client's secret for an ephemeral key; empty otherwise."""
+
+
+# --- control: application to KeyIso ------------------------------------------------------------
+
+
+class Bind(Operation[Bound], frozen=True, array_like=True, tag=1):
+    client_group: bytes
+    """A secret of the client, 16 bytes: its ephemeral keys open for nobody else."""
+    process: str
+    """The client's own word for itself, for people who read the log; nothing is decided by it."""
+
+
+class Attach(Operation[Attached], frozen=True, array_like=True, tag=2):
+    avoid: tuple[bytes, ...] = ()
+    """Worker instances that this client already has a channel to."""
+
+
+class OpenKey(Operation[Opened], frozen=True, array_like=True, tag=3):
+    provider: str
+    scope: Scope
+    name: bytes
+    channel_id: bytes
+    worker_instance: bytes
+
+
+class OpenEphemeral(Operation[Opened], frozen=True, array_like=True, tag=4):
+    blob: bytes
+    channel_id: bytes
+    worker_instance: bytes
+
+
+class FindKey(Operation[Found], frozen=True, array_like=True, tag=5):
+    provider: str
+    scope: Scope
+    name: bytes
+
+
+class CreateKey(Operation[Created], frozen=True, array_like=True, tag=6):
+    terms: KeyTerms
+
+
+class GetImportKey(Operation[WorkerImportKey], frozen=True, array_like=True, tag=7):
+    pass
+
+
+class ImportKey(Operation[Created], frozen=True, array_like=True, tag=8):
+    terms: KeyTerms
+    worker_instance: bytes
+    sealed: bytes
+
+
+class DeleteKey(Operation[Done], frozen=True, array_like=True, tag=9):
+    operation_id: bytes
+    provider: str
+    scope: Scope
+    name: bytes
+    key_id: bytes
+    """The key that is meant; another one under the same name is not deleted."""
+
+
+class ReleaseEphemeral(Operation[Done], frozen=True, array_like=True, tag=10):
+    blob: bytes
+
+
+class EnumKeys(Operation[KeyNames], frozen=True, array_like=True, tag=11):
+    provider: str
+    scope: Scope
+    after: bytes
+    """The last name of the page before; empty at the start."""
+
+
+class GetServiceStatus(Operation[ServiceStatus], frozen=True, array_like=True, tag=12):
+    pass
+
+
+ControlOperation = (
+    Bind
+    | Attach
+    | OpenKey
+    | OpenEphemeral
+    | FindKey
+    | CreateKey
+    | GetImportKey
+    | ImportKey
+    | DeleteKey
+    | ReleaseEphemeral
+    | EnumKeys
+    | GetServiceStatus
+)
+
+# --- channel: application to worker ------------------------------------------------------------
+
+
+class Ping(Operation[Done], frozen=True, array_like=True, tag=1):
+    """Nothing: the cost of a call."""
+
+
+class Sign(Operation[Signature], frozen=True, array_like=True, tag=2):
+    slot: int
+    digest: bytes
+    padding: Padding
+
+
+class Release(Operation[Done], frozen=True, array_like=True, tag=3):
+    slot: int
+
+
+ChannelOperation = Ping | Sign | Release
+
+# --- link: KeyIso to worker --------------------------------------------------------------------
+
+
+class AddChannel(Operation[Done], frozen=True, array_like=True, tag=1):
+    """A new key channel; its descriptor comes with the message."""
+
+    channel_id: bytes
+    uid: int
+
+
+class Load(Operation[Opened], frozen=True, array_like=True, tag=2):
+    channel_id: bytes
+    uid: int
+    """The caller; a channel of another uid is refused."""
+    blob: bytes
+
+
+class Generate(Operation[Sealed], frozen=True, array_like=True, tag=3):
+    terms: KeyTerms
+    grant: KeyGrant
+
+
+class Import(Operation[Sealed], frozen=True, array_like=True, tag=4):
+    terms: KeyTerms
+    grant: KeyGrant
+    sealed: bytes
+
+
+class GetWorkerImportKey(Operation[WorkerImportKey], frozen=True, array_like=True, tag=5):
+    pass
+
+
+class Revoke(Operation[Done], frozen=True, array_like=True, tag=6):
+    key_ids: tuple[bytes, ...]
+
+
+class GetWorkerStatus(Operation[WorkerStatus], frozen=True, array_like=True, tag=7):
+    pass
+
+
+class Authenticate(Operation[Authenticated], frozen=True, array_like=True, tag=8):
+    blob: bytes
+
+
+LinkOperation = (
+    AddChannel
+    | Load
+    | Generate
+    | Import
+    | GetWorkerImportKey
+    | Revoke
+    | GetWorkerStatus
+    | Authenticate
+)
+
+# --- supervision -------------------------------------------------------------------------------
+
+
+class GetSupervisorStatus(Operation[SupervisorStatus], frozen=True, array_like=True, tag=1):
+    pass
+
+
+class Stop(Operation[Done], frozen=True, array_like=True, tag=2):
+    """End all services and the supervisor. For root and the user it runs as."""
+
+
+SupervisionOperation = GetSupervisorStatus | Stop

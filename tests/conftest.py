@@ -1,0 +1,39 @@
+"""Fixtures: an instance of keyiso of its own for a test, with real processes."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keyiso.router import process_router
+from tests.instance import RunningInstance
+
+
+@pytest.fixture
+def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningInstance]:
+    """A running instance that this process and its children use; it ends with the test."""
+    monkeypatch.setenv("KEYISO_HOME", str(tmp_path / "home"))
+    process_router.cache_clear()
+    running = RunningInstance(tmp_path / "home")
+    running.start()
+    try:
+        yield running
+    finally:
+        process_router.cache_clear()
+        running.end()
+
+
+def pytest_report_header() -> str:
+    return f"keyiso: {sys.executable}, uid {os.getuid()}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """With KEYISO_REQUIRE_ALL=1 a test that would be skipped fails."""
+    report = yield
+    if os.environ.get("KEYISO_REQUIRE_ALL") == "1" and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"KEYISO_REQUIRE_ALL=1: {report.longrepr}"
+    return report

@@ -1,0 +1,82 @@
+"""A running keyiso instance as tests see it: its processes, by their own status."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from keyiso.client.binding import trusted_uids
+from keyiso.client.supervision import stop_instance, supervisor_status
+from keyiso.errors import NCryptError
+from keyiso.paths import Instance, client_instance
+from keyiso.wire.operations import SupervisorStatus
+
+DEADLINE_SECONDS = 60
+
+
+class RunningInstance:
+    """Started in the background as a client would start it, and ended for good."""
+
+    def __init__(self, home: Path, options: tuple[str, ...] = ()) -> None:
+        self.home = home
+        self._options = options
+        self._supervisors: set[int] = set()
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        return {**os.environ, "KEYISO_HOME": str(self.home)}
+
+    @property
+    def instance(self) -> Instance:
+        return client_instance(self.environ)
+
+    def start(self) -> None:
+        subprocess.run(
+            [sys.executable, "-I", "-m", "keyiso.supervisor", "--detach", *self._options],
+            env=self.environ,
+            check=True,
+            timeout=DEADLINE_SECONDS,
+        )
+        self._supervisors.add(self.status().pid)
+
+    def status(self) -> SupervisorStatus:
+        return supervisor_status(self.instance, trusted_uids())
+
+    def pid_of(self, service: str) -> int:
+        """The pid of a service, 0 while it is not running."""
+        if service == "supervisor":
+            return self.status().pid
+        return next(entry.pid for entry in self.status().processes if entry.service == service)
+
+    def pids(self) -> dict[str, int]:
+        """Every process that runs, by its service."""
+        status = self.status()
+        running = {entry.service: entry.pid for entry in status.processes if entry.pid}
+        return {"supervisor": status.pid, **running}
+
+    def kill(self, *services: str) -> None:
+        """SIGKILL, all at once."""
+        pids = self.pids()
+        for service in services:
+            os.kill(pids[service], signal.SIGKILL)
+
+    def end(self) -> None:
+        """Stop every supervisor that served this home, and wait until its processes are gone."""
+        try:
+            watched = [os.pidfd_open(pid) for pid in self.pids().values()]
+            stop_instance(self.instance, trusted_uids())
+        except (NCryptError, ProcessLookupError):
+            return
+        for pidfd in watched:
+            _wait_for_end(pidfd)
+
+
+def _wait_for_end(pidfd: int) -> None:
+    try:
+        ended, _, _ = select.select([pidfd], [], [], DEADLINE_SECONDS)
+        assert ended, "a process of the instance did not end"
+    finally:
+        os.close(pidfd)
