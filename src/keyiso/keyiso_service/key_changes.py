@@ -110,8 +110,8 @@ class KeyChanges:
             raise
 
     async def release_ephemeral(self, client: Client, call: Call[ReleaseEphemeral]) -> Done:
-        """End an ephemeral key for the rest of the boot."""
-        header = await self.own_ephemeral(client, call.operation.blob, call)
+        """End an ephemeral key for the rest of the boot; one that ended before stays ended."""
+        header = await self._authenticated(client, call.operation.blob, call)
         boot_id = self._identity.boot_id
         await self._store.change(lambda change: change.revoke(header.key_id, boot_id))
         await self._revoke(call, header.key_id)
@@ -122,6 +122,12 @@ class KeyChanges:
 
         Raises ``KEYISO_E_EPHEMERAL_GONE`` for one that was freed or belongs to somebody else.
         """
+        header = await self._authenticated(client, blob, call)
+        if self._store.read.is_revoked(header.key_id):
+            raise _ephemeral_gone()
+        return header
+
+    async def _authenticated(self, client: Client, blob: bytes, call: Call[Any]) -> KeyHeader:
         answer = await self._workers.any().call(
             Authenticate(blob), trace=call.trace, hops=self._hops(call)
         )
@@ -130,13 +136,8 @@ class KeyChanges:
             header.lifetime != "ephemeral"
             or header.owner != client.peer.uid
             or not hmac.compare_digest(header.client_group, client.group)
-            or self._store.read.is_revoked(header.key_id)
         ):
-            raise ncrypt_error(
-                Status.KEYISO_E_EPHEMERAL_GONE,
-                "the ephemeral key was freed or is not one of this client",
-                "Create a new key.",
-            )
+            raise _ephemeral_gone()
         return header
 
     async def _make(
@@ -323,6 +324,14 @@ def _exists(terms: KeyTerms) -> NCryptError:
         Status.NTE_EXISTS,
         "a key of this name exists",
         "Choose another name, or ask for it to be overwritten (NCRYPT_OVERWRITE_KEY_FLAG).",
+    )
+
+
+def _ephemeral_gone() -> NCryptError:
+    return ncrypt_error(
+        Status.KEYISO_E_EPHEMERAL_GONE,
+        "the ephemeral key was freed or is not one of this client",
+        "Create a new key.",
     )
 
 

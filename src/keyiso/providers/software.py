@@ -230,7 +230,7 @@ class SoftwareProvider:
         if reference is None:
             return  # a draft, or a public key: nothing exists outside this process
         if reference.location is None:
-            self._binding.control(ReleaseEphemeral(reference.blob))
+            self._release_ephemeral(reference)
             return
         self._binding.control(
             DeleteKey(
@@ -245,7 +245,14 @@ class SoftwareProvider:
     def _free_key(self, provider: Any, key: SoftwareKey) -> None:
         """A persisted key's slot is released when its reference goes; an ephemeral key ends."""
         if key.reference is not None and key.reference.location is None:
-            self._binding.control(ReleaseEphemeral(key.reference.blob))
+            self._release_ephemeral(key.reference)
+
+    def _release_ephemeral(self, reference: KeyReference) -> None:
+        try:
+            self._binding.control(ReleaseEphemeral(reference.blob))
+        except NCryptError as error:
+            if error.status != Status.KEYISO_E_EPHEMERAL_GONE:
+                raise  # one that is gone is what was wanted
 
     def _get_key_property(self, provider: Any, key: SoftwareKey, name: str, flags: int) -> bytes:
         check_flags(flags, _PROPERTY_FLAGS)

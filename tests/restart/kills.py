@@ -1,0 +1,185 @@
+"""Killing services at random instants while clients work, and counting what the clients saw."""
+
+import contextlib
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from keyiso import Key, NCryptError, Provider
+from tests.instance import DEADLINE_SECONDS, RunningInstance
+from tests.restart.load_client import SHARED_KEYS
+from tests.restart.scoreboard import Doing, Scoreboard
+
+CLIENTS = 4
+VICTIMS = {
+    "keyiso": 35,
+    "one worker": 30,
+    "generator": 5,
+    "keyiso and all workers": 15,
+    "supervisor": 15,
+}
+
+
+@dataclass
+class Outcome:
+    """What happened in one run."""
+
+    seed: int
+    kills: Counter[str] = field(default_factory=Counter)
+    in_flight: int = 0
+    """Kills that hit a process while a client waited for an answer of its kind."""
+    operations: int = 0
+    failures: list[str] = field(default_factory=list)
+    wrong_keys: int = 0
+    lost_keys: set[str] = field(default_factory=set)
+    doubled_keys: set[str] = field(default_factory=set)
+    replaced_keys: set[str] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        kills = sum(self.kills.values())
+        return (
+            f"seed {self.seed}: {kills} kills {dict(self.kills)}, {self.in_flight} of them"
+            f" ({self.in_flight / max(1, kills):.0%}) with a request in flight;"
+            f" {self.operations} operations, {len(self.failures)} failed,"
+            f" {self.wrong_keys} with another key; keys: {len(self.lost_keys)} lost,"
+            f" {len(self.doubled_keys)} doubled, {len(self.replaced_keys)} not the last one"
+        )
+
+
+def run_kills(
+    instance: RunningInstance,
+    path: Path,
+    *,
+    seed: int,
+    kills: int,
+    operations: int,
+    client_environ: Mapping[str, str] = MappingProxyType({}),
+) -> Outcome:
+    """Kill so many times while clients do at least so many operations."""
+    chance = random.Random(seed)
+    outcome = Outcome(seed)
+    for name, algorithm in SHARED_KEYS.items():
+        Key.create(name, algorithm).close()
+    board = Scoreboard(path / "scoreboard", CLIENTS)
+    environ = {**instance.environ, **client_environ}
+    clients = [_start_client(environ, number, chance, path) for number in range(CLIENTS)]
+    try:
+        for client in clients:
+            assert client.stdout is not None
+            assert client.stdout.readline() == "ready\n"
+        while sum(outcome.kills.values()) < kills:
+            # A random number of operations, and a random instant within the next ones.
+            _wait_for_operations(board, board.operations() + chance.randint(0, 30))
+            threading.Event().wait(chance.uniform(0, 0.02))
+            _kill(instance, board, chance, outcome)
+        _wait_for_operations(board, operations)
+        board.stop()
+        reports = [_report(client) for client in clients]
+    finally:
+        board.close()
+        for client in clients:
+            client.kill()
+            client.communicate()
+    _add_up(outcome, reports)
+    return outcome
+
+
+def _start_client(
+    environ: Mapping[str, str], number: int, chance: random.Random, path: Path
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.restart.load_client",
+            str(number),
+            str(chance.getrandbits(32)),
+            str(path / "scoreboard"),
+            str(CLIENTS),
+        ],
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _kill(
+    instance: RunningInstance, board: Scoreboard, chance: random.Random, outcome: Outcome
+) -> None:
+    (kind,) = chance.choices(list(VICTIMS), list(VICTIMS.values()))
+    try:
+        pids = instance.pids()
+    except NCryptError:
+        return  # no supervisor at this instant; a client is just starting the next one
+    victims = [pids[service] for service in _services(kind, pids, chance) if service in pids]
+    if not victims:
+        return  # it is just being restarted
+    waiting_for = {"one worker": Doing.WORKER, "generator": Doing.KEYISO, "keyiso": Doing.KEYISO}
+    under_way = board.under_way()
+    for pid in victims:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    outcome.kills[kind] += 1
+    if kind in waiting_for:
+        outcome.in_flight += waiting_for[kind] in under_way
+    else:
+        outcome.in_flight += bool(under_way)
+
+
+def _services(kind: str, pids: dict[str, int], chance: random.Random) -> list[str]:
+    holders = [name for name in pids if name.startswith("software-") and "gen" not in name]
+    match kind:
+        case "one worker":
+            return [chance.choice(holders)] if holders else []
+        case "generator":
+            return ["software-generator"]
+        case "keyiso and all workers":
+            return ["keyiso", *holders, "software-generator"]
+        case _:
+            return [kind]
+
+
+def _wait_for_operations(board: Scoreboard, count: int) -> None:
+    """Wait until the clients have done so many; they always get on, or the test fails."""
+    until = time.monotonic() + 2 * DEADLINE_SECONDS
+    while board.operations() < count:
+        assert time.monotonic() < until, "the clients do not get on"
+        threading.Event().wait(0.001)
+
+
+def _report(client: subprocess.Popen[str]) -> dict[str, Any]:
+    assert client.stdout is not None
+    readable, _, _ = select.select([client.stdout], [], [], 2 * DEADLINE_SECONDS)
+    assert readable, "a client did not end"
+    line = client.stdout.readline()
+    assert line, "a client ended without a report"
+    report: dict[str, Any] = json.loads(line)
+    return report
+
+
+def _add_up(outcome: Outcome, reports: list[dict[str, Any]]) -> None:
+    expected: dict[str, str] = {}
+    for report in reports:
+        outcome.operations += report["operations"]
+        outcome.failures += report["failures"]
+        outcome.wrong_keys += report["wrong_keys"]
+        expected |= report["own"]
+    found = {key.pszName for key in Provider().keys()} - set(SHARED_KEYS)
+    outcome.lost_keys = set(expected) - found
+    outcome.doubled_keys = found - set(expected)
+    for name in found & set(expected):
+        with Key.open(name) as key:
+            if key.unique_name != expected[name]:
+                outcome.replaced_keys.add(name)

@@ -1,0 +1,47 @@
+"""No stale handle: services killed at random instants under load, and nobody notices."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.instance import RunningInstance
+from tests.restart.kills import run_kills
+
+SEED = int(os.environ.get("KEYISO_SEED", "0")) or random.SystemRandom().getrandbits(32)
+
+
+def test_kills_at_random_instants_are_not_noticed(
+    instance: RunningInstance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = run_kills(instance, tmp_path, seed=SEED, kills=200, operations=2000)
+    with capsys.disabled():
+        print(f"\n  {outcome}")
+
+    assert outcome.failures == []
+    assert outcome.wrong_keys == 0
+    assert (outcome.lost_keys, outcome.doubled_keys) == (set(), set())
+    assert outcome.replaced_keys == set()
+    kills = sum(outcome.kills.values())
+    assert kills >= 200
+    assert outcome.operations >= 2000
+    assert outcome.in_flight >= 0.3 * kills, "too few kills hit a request in flight"
+
+
+def test_without_re_binding_the_same_kills_are_noticed(
+    instance: RunningInstance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The negative control: what happens to a client that trusts what it once opened."""
+    outcome = run_kills(
+        instance,
+        tmp_path,
+        seed=SEED,
+        kills=20,
+        operations=200,
+        client_environ={"KEYISO_DEADLINE": "0"},
+    )
+    with capsys.disabled():
+        print(f"\n  re-binding off: {outcome}")
+
+    assert outcome.failures, "the kills were not noticed even without re-binding"
