@@ -12,7 +12,7 @@ UV := uv==0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := $(wildcard src tests bench)
+CODE := $(wildcard src tests bench docs/draw.py)
 
 PIP_INSTALL := $(BIN)/python -I -m pip install --disable-pip-version-check --no-input --quiet
 APT_INSTALL := apt-get -qq update </dev/null && DEBIAN_FRONTEND=noninteractive \

@@ -223,7 +223,8 @@ class Key:
 
     @property
     def algorithm(self) -> str:
-        return self._string(names.NCRYPT_ALGORITHM_PROPERTY)
+        """Its CNG identifier."""
+        return self._algorithm
 
     @property
     def length(self) -> int:
@@ -355,16 +356,18 @@ class Key:
     def __repr__(self) -> str:
         if not ncrypt.NCryptIsKeyHandle(self._handle):
             return "<Key closed>"
-        return f"<Key {self.name!r} {self.algorithm}>"
+        return f"<Key {self.name!r} {self._algorithm}>"
 
     # --- how -----------------------------------------------------------------------------------
 
     _handle: ncrypt.NCryptKeyHandle
+    _algorithm: str
 
     @classmethod
     def _of(cls, handle: ncrypt.NCryptKeyHandle) -> Self:
         key = object.__new__(cls)
         key._handle = handle
+        key._algorithm = key._string(names.NCRYPT_ALGORITHM_PROPERTY)
         return key
 
     @classmethod
@@ -379,9 +382,9 @@ class Key:
     def _padding(
         self, digest: bytes, hash: str, padding: str | None, salt_length: int | None
     ) -> tuple[ncrypt.PaddingInfo, int]:
-        if self.algorithm != names.NCRYPT_RSA_ALGORITHM:
+        if self._algorithm != names.NCRYPT_RSA_ALGORITHM:
             if padding is not None or salt_length is not None:
-                raise ValueError(f"{self.algorithm} has no padding")
+                raise ValueError(f"{self._algorithm} has no padding")
             return None, 0
         match padding:
             case "PSS" | None:

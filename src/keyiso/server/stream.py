@@ -55,6 +55,10 @@ class Stream:
         if not self._open:
             _close_all(descriptors)
             return
+        if not self._unsent and not descriptors:
+            data = data[self._send_at_once(data) :]
+            if not data:
+                return
         self._unsent.append((memoryview(data), descriptors))
         self._unsent_bytes += len(data)
         self._flush()
@@ -105,6 +109,13 @@ class Stream:
         if len(self.descriptors) > limits.DESCRIPTORS_PER_MESSAGE:
             raise OSError("the peer sent more descriptors than any message carries")
         return data
+
+    def _send_at_once(self, data: bytes) -> int:
+        """The usual case: the peer reads, and everything fits into its buffer."""
+        try:
+            return self._socket.send(data)
+        except OSError:
+            return 0  # `_flush` finds out whether that is for now or for good
 
     def _flush(self) -> None:
         try:

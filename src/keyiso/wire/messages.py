@@ -14,8 +14,6 @@ from keyiso.errors import Hop
 PROTOCOL_VERSION: Final = 1
 OLDEST_VERSION: Final = 1
 
-_ENCODER: Final = msgspec.msgpack.Encoder()
-
 R_co = TypeVar("R_co", covariant=True)
 O = TypeVar("O")  # noqa: E741 (the operation of a call)
 
@@ -75,7 +73,8 @@ class Return(Message, frozen=True, array_like=True, tag=4):
 
 def returned(call_id: int, result: Result) -> Return:
     """The answer that carries a result."""
-    return Return(call_id, msgspec.Raw(_ENCODER.encode(result)))
+    # Encoded as it is, in one go with the frame; only a reader sees it as `Raw`.
+    return Return(call_id, cast("msgspec.Raw", result))
 
 
 def result_of(operation: Operation[R_co], answer: Return) -> R_co:

@@ -87,6 +87,18 @@ TRANSITIONS: Final[Mapping[Role, _Table]] = MappingProxyType(
 """What each side may send and receive in each state, and the state that follows. Everything
 that is not here breaks the protocol."""
 
+_Moves = Mapping[type[Message], State]
+
+_COMPILED: Final[Mapping[tuple[Role, State], tuple[_Moves, _Moves]]] = {
+    (role, state): (
+        {kind: after for (direction, kind), after in moves.items() if direction is S},
+        {kind: after for (direction, kind), after in moves.items() if direction is R},
+    )
+    for role, table in TRANSITIONS.items()
+    for state, moves in table.items()
+}
+"""The same tables, by what a session has at hand when it sends and when it receives."""
+
 OUTSTANDING_CALLS: Final = 1024
 """Unanswered calls on one connection: a pipelining client has reason for a few dozen."""
 
@@ -138,10 +150,9 @@ class Session:
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self.role = role
-        self.state = State.START
+        self._enter(State.START)
         self.version = 0
         """The version agreed on; 0 before the welcome."""
-        self._table = TRANSITIONS[role]
         self._decoder = decoder
         self._frame_bytes = frame_bytes
         self._random = random
@@ -161,7 +172,7 @@ class Session:
     def send(self, message: Message) -> bytes:
         """The frame of a message. Raises ``LocalProtocolError`` when it may not be sent now."""
         kind = _kind(message)
-        after = self._table[self.state].get((S, kind))
+        after = self._may_send.get(kind)
         if after is None:
             raise LocalProtocolError(f"{kind.__name__} cannot be sent in state {self.state.value}")
         body = _ENCODER.encode(message)
@@ -169,8 +180,9 @@ class Session:
             raise LocalProtocolError(
                 f"the frame has {len(body)} bytes; this connection takes {self._frame_bytes}"
             )
-        self._note_sent(message, kind)
-        self.state = after
+        self._note_sent(message)
+        if after is not self.state:
+            self._enter(after)
         return _LENGTH.pack(len(body)) + body
 
     def receive(self, data: bytes) -> list[Message]:
@@ -181,26 +193,19 @@ class Session:
         """
         if self.state is State.BROKEN:
             raise RemoteProtocolError("the connection is already broken")
-        self._buffer += data
-        messages: list[Message] = []
-        start, end = 0, len(self._buffer)
         try:
-            while end - start >= limits.FRAME_HEADER_BYTES:
-                (length,) = _LENGTH.unpack_from(self._buffer, start)
-                if length > self._frame_bytes:
-                    raise RemoteProtocolError(
-                        f"a frame of {length} bytes was announced;"
-                        f" this connection takes {self._frame_bytes}"
-                    )
-                body = start + limits.FRAME_HEADER_BYTES
-                if end - body < length:
-                    break
-                messages.append(self._decode(bytes(self._buffer[body : body + length])))
-                start = body + length
+            if self._buffer:
+                self._buffer += data
+                messages, used = self._take_frames(self._buffer)
+                del self._buffer[:used]
+            else:
+                # What usually comes is whole frames: they are decoded where they are.
+                messages, used = self._take_frames(data)
+                if used < len(data):
+                    self._buffer += data[used:]
         except RemoteProtocolError:
-            self.state = State.BROKEN
+            self._enter(State.BROKEN)
             raise
-        del self._buffer[:start]
         return messages
 
     def hello(self, service: str, features: tuple[str, ...] = ()) -> bytes:
@@ -242,7 +247,29 @@ class Session:
             )
         )
 
-    def _decode(self, body: bytes) -> Message:
+    def _take_frames(self, data: bytes | bytearray) -> tuple[list[Message], int]:
+        """The messages of the whole frames at the beginning, and how many bytes they take."""
+        messages: list[Message] = []
+        start, end = 0, len(data)
+        while end - start >= limits.FRAME_HEADER_BYTES:
+            (length,) = _LENGTH.unpack_from(data, start)
+            if length > self._frame_bytes:
+                raise RemoteProtocolError(
+                    f"a frame of {length} bytes was announced;"
+                    f" this connection takes {self._frame_bytes}"
+                )
+            body = start + limits.FRAME_HEADER_BYTES
+            start = body + length
+            if start > end:
+                return messages, body - limits.FRAME_HEADER_BYTES
+            messages.append(self._decode(data[body:start]))
+        return messages, start
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self._may_send, self._may_receive = _COMPILED[self.role, state]
+
+    def _decode(self, body: bytes | bytearray) -> Message:
         try:
             message: Message = self._decoder.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -250,15 +277,15 @@ class Session:
             raise RemoteProtocolError(
                 f"a frame of {len(body)} bytes is not a message of this connection"
             ) from None
-        kind = _kind(message)
-        after = self._table[self.state].get((R, kind))
+        after = self._may_receive.get(type(message))
         if after is None:
-            raise RemoteProtocolError(f"{kind.__name__} came in state {self.state.value}")
+            raise RemoteProtocolError(f"{type(message).__name__} came in state {self.state.value}")
         self._note_received(message)
-        self.state = after
+        if after is not self.state:
+            self._enter(after)
         return message
 
-    def _note_sent(self, message: Message, kind: type[Message]) -> None:
+    def _note_sent(self, message: Message) -> None:
         if isinstance(message, Call):
             if message.call_id in self._outstanding or message.call_id <= 0:
                 raise LocalProtocolError(f"the call id {message.call_id} is in use")

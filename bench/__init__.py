@@ -1,0 +1,1 @@
+"""Measurements: ratios against in-process `cryptography`, all in one run (``make bench``)."""
