@@ -25,29 +25,34 @@ def start_instance(instance: Instance, environ: Mapping[str, str], timeout: floa
     Returns what the supervisor had to say when it could not start, otherwise nothing. The caller
     goes on trying to connect in any case.
     """
-    instance.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(instance.start_lock, "a", encoding="ascii") as lock:
-        try:
+    try:
+        instance.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with open(instance.start_lock, "a", encoding="ascii") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return ""
-        try:
-            # It goes into the background by itself, once its sockets are there.
-            started = subprocess.run(
-                [sys.executable, "-I", "-m", "keyiso.supervisor", "--detach"],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                cwd="/",
-                env=_environment(environ),
-                timeout=timeout,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return f"{type(error).__name__} while starting {sys.executable}"
+            started = _run_supervisor(environ, timeout)
+    except BlockingIOError:
+        return ""  # another client is starting it
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"the service cannot be started: {error}"
     if started.returncode in (0, _SERVED_ALREADY):
         return ""
     return started.stderr.decode("utf-8", "replace").strip()[-_MESSAGE_CHARACTERS:]
+
+
+def _run_supervisor(
+    environ: Mapping[str, str], timeout: float
+) -> subprocess.CompletedProcess[bytes]:
+    """Run the supervisor, which goes into the background once its sockets are there."""
+    return subprocess.run(
+        [sys.executable, "-I", "-m", "keyiso.supervisor", "--detach"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd="/",
+        env=_environment(environ),
+        timeout=timeout,
+        check=False,
+    )
 
 
 _SERVED_ALREADY: Final = 3

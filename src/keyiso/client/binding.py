@@ -4,6 +4,7 @@ There is no other reconnecting on the client's side: a key that is used is attac
 compared again here, or the error says why not (architecture, section 6).
 """
 
+import contextlib
 import os
 import pwd
 import threading
@@ -147,31 +148,39 @@ def bind_process(
 
 def _take_channel(links: Links, request: Request) -> KeyChannel:
     """A channel, locked. Threads of one process spread over as many as there are workers."""
+    channel = _free_channel(links)
+    if channel is None:
+        with links.attaching:
+            channel = _free_channel(links)  # another thread may just have attached
+            if channel is None and len(links.channels) < links.bound.channels:
+                channel = request.attach()
+                channel.lock.acquire()
+                links.channels.append(channel)
+    return channel or _next_free_channel(links, request)
+
+
+def _free_channel(links: Links) -> KeyChannel | None:
+    """A channel that nobody uses just now, locked. Those that ended are dropped on the way."""
     for channel in tuple(links.channels):
-        if channel.lock.acquire(blocking=False) and _still_usable(links, channel):
-            return channel
+        if channel.lock.acquire(blocking=False):
+            if not channel.connection.broken:
+                return channel
+            with contextlib.suppress(ValueError):  # another thread has dropped it
+                links.channels.remove(channel)
+            channel.lock.release()
+    return None
+
+
+def _next_free_channel(links: Links, request: Request) -> KeyChannel:
+    """Wait for a channel that is in use, the same for one thread each time."""
     channels = tuple(links.channels)
-    if channels and len(channels) >= links.bound.channels:
+    if channels:
         channel = channels[threading.get_ident() % len(channels)]
         channel.lock.acquire()
-        if _still_usable(links, channel):
+        if not channel.connection.broken:
             return channel
-    channel = request.attach()
-    channel.lock.acquire()
-    with links.channels_lock:
-        links.channels.append(channel)
-    return channel
-
-
-def _still_usable(links: Links, channel: KeyChannel) -> bool:
-    """False, and the lock released, for a channel that ended."""
-    if not channel.connection.broken:
-        return True
-    channel.lock.release()
-    with links.channels_lock:
-        if channel in links.channels:
-            links.channels.remove(channel)
-    return False
+        channel.lock.release()
+    return _take_channel(links, request)
 
 
 def _forget(what: Forget, channel: KeyChannel, reference: KeyReference | None) -> None:

@@ -55,8 +55,8 @@ class Links:
         self.control: ControlConnection | None = None
         self.bound = Bound(-1, 1)
         self.channels: list[KeyChannel] = []
-        self.channels_lock = threading.Lock()
-        """Guards the list; each channel's own lock guards the channel."""
+        self.attaching = threading.Lock()
+        """Held while a channel is made, so that threads that come together make one."""
 
     def abandon(self) -> None:
         """Close this process's copies of what another process, or user, opened.
@@ -201,8 +201,12 @@ class Request:
         return control
 
     def _connect(self) -> ControlConnection:
-        instance = self._settings.resolve()
         timeout = self.attempts.left
+        try:
+            instance = self._settings.resolve()
+        except OSError as error:
+            cause = f"the instance cannot be found: {error}"
+            raise Broken(Trouble.CONTROL_ENDED, Hop("keyiso", 0, "not found"), cause) from None
         try:
             connected = connect(instance.control_socket, self._settings.trusted_uids, timeout)
             control = ControlConnection(connected, "keyiso", frame_bytes=limits.CONTROL_FRAME_BYTES)
