@@ -12,6 +12,7 @@ from keyiso.server.identity import Identity
 from keyiso.server.loop import Loop
 from keyiso.server.peer import Peer
 from keyiso.server.promise import run_coroutine
+from keyiso.server.startup import print_unexpected
 from keyiso.server.stream import Stream
 from keyiso.status import Status
 from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Result, returned
@@ -51,8 +52,6 @@ class Endpoint:
     """Called when the client has said hello."""
     closed: Callable[["Connection"], None] = _nothing
     passes_descriptors: bool = False
-    unexpected: Callable[[Exception], None] = _nothing
-    """Told of an exception that no handler should have let out."""
 
 
 class Connection:
@@ -204,13 +203,13 @@ class Connection:
 
     def _fail_unexpectedly(self, call: Call[Any], error: Exception) -> None:
         """A defect in keyiso. Its text stays here: it may quote what must not leave."""
-        self._endpoint.unexpected(error)
+        print_unexpected(error)
         self.fail(
             call,
             ncrypt_error(
                 Status.NTE_INTERNAL_ERROR,
                 f"{self._identity.service} met an unexpected {type(error).__name__}",
-                "This is a defect in keyiso; its event log has the place.",
+                "This is a defect in keyiso; its log has the place.",
             ),
         )
 

@@ -9,7 +9,10 @@ import os
 import resource
 import signal
 import socket
+import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from keyiso.server.loop import Loop
@@ -65,6 +68,16 @@ def raise_descriptor_limit() -> None:
     """As many descriptors as this process may have: every client costs one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def print_unexpected(error: Exception) -> None:
+    """Say where an exception came from that no handler should have let out.
+
+    Places only: the text of a foreign exception, or a value of a frame, may be a secret.
+    """
+    places = traceback.extract_tb(error.__traceback__)
+    way = " > ".join(f"{Path(place.filename).name}:{place.lineno}" for place in places)
+    print(f"keyiso: unexpected {type(error).__name__} at {way}", file=sys.stderr, flush=True)
 
 
 def stop_on_signals(loop: Loop, stop: Callable[[], None]) -> None:
