@@ -84,8 +84,9 @@ class Instance:
         return self.state / "software-trustlet" / "machine-root"
 
     @property
-    def software_boot_root(self) -> Path:
-        return self.runtime / "software-trustlet" / "boot-root"
+    def software_boot_roots(self) -> Path:
+        """The directory of the boot's root."""
+        return self.runtime / "software-trustlet"
 
 
 def client_instance(environ: Mapping[str, str]) -> Instance:

@@ -13,6 +13,8 @@ from keyiso.store.writer import KeyTransaction, KeyWriter, Outcome
 
 T = TypeVar("T")
 
+_NOWHERE = Path(":memory:")
+
 
 class KeyStore:
     """Opens the database when it is first needed.
@@ -28,12 +30,19 @@ class KeyStore:
         self._connection: sqlite3.Connection | None = None
         self._reader: KeyReader | None = None
         self._writer: KeyWriter | None = None
+        self._nothing = KeyReader(open_database(_NOWHERE), path)
 
     @property
     def read(self) -> KeyReader:
-        """Raises ``KEYISO_E_STORE`` while the database cannot be opened."""
+        """Raises ``KEYISO_E_STORE`` while the database cannot be opened.
+
+        Before the first change there is no database: it is only made when a worker has sealed a
+        key, so that there is never a store without the root that its keys need.
+        """
         if self._reader is None:
-            self._start_writer()  # it makes the database, or brings its schema up to date
+            if not self._path.exists():
+                return self._nothing
+            self._start_writer()  # it brings an older schema up to date
             self._connection = open_database(self._path)
             self._reader = KeyReader(self._connection, self._path)
         return self._reader

@@ -85,11 +85,15 @@ class Workers:
     async def revoke(
         self, key_ids: tuple[bytes, ...], *, trace: str, hops: tuple[Hop, ...]
     ) -> None:
-        """Take keys out of every worker. Returns when no running worker holds them.
+        """Take keys out of every worker. Returns when no worker holds them.
 
-        A worker that ends meanwhile has lost its keys with its memory.
+        A worker that ends meanwhile has lost its keys with its memory. One that is not reached
+        is waited for: it may be alive and hold them.
         """
-        for promise in self._ask_all(Revoke(key_ids), trace, hops):
+        asked = self._ask_all(Revoke(key_ids), trace, hops)
+        for link in self._links:
+            await link.when_ready()  # whose connecting told it everything that is revoked
+        for promise in asked:
             await _unless_ended(promise)
 
     async def status(self) -> tuple[WorkerStatus, ...]:

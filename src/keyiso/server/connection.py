@@ -1,5 +1,6 @@
 """A client of a service, and an endpoint: what a service offers on one kind of connection."""
 
+import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -184,26 +185,29 @@ class Connection:
             self._endpoint.opened(self)
 
     def _handle_call(self, call: Call[Any]) -> None:
-        self._settle(call, lambda: self._endpoint.handlers[type(call.operation)](self, call))
+        handler = self._endpoint.handlers[type(call.operation)]
+        self._settle(call, lambda: handler(self, call))
 
     def _settle(self, call: Call[Any], outcome: Callable[[], Any]) -> None:
         """Answer a call with what ``outcome`` returns or raises, now or when it is there."""
-        if not self.open:
-            return  # the client has gone, and with it whoever wanted the answer
         try:
             result = outcome()
             if isinstance(result, CoroutineType):
                 run_coroutine(result, lambda later: self._settle(call, later))
-            else:
+            elif self.open:
                 self.answer(call, result)
+            elif isinstance(result, WithDescriptor):
+                os.close(result.descriptor)  # the client has gone while this was made for it
         except NCryptError as error:
-            self.fail(call, error)
+            if self.open:
+                self.fail(call, error)
         except Exception as error:
-            self._fail_unexpectedly(call, error)
+            print_unexpected(error)
+            if self.open:
+                self._fail_unexpectedly(call, error)
 
     def _fail_unexpectedly(self, call: Call[Any], error: Exception) -> None:
         """A defect in keyiso. Its text stays here: it may quote what must not leave."""
-        print_unexpected(error)
         self.fail(
             call,
             ncrypt_error(

@@ -31,7 +31,7 @@ from keyiso.wire.messages import (
 from keyiso.wire.session import RemoteProtocolError, Role, Session, client_decoder
 
 _RETRY_SECONDS: Final = 0.05
-"""Only for a socket that cannot be connected to at all: the supervisor keeps them open."""
+"""For a socket that cannot be connected to, or whose service does not answer."""
 
 _RECONNECT_SECONDS: Final = 0.002
 """The next connection waits in the backlog of the same listening socket for the new process;
@@ -62,6 +62,7 @@ class Link:
         self._connected = connected
         self._next_call = 0
         self._waiting: dict[int, tuple[Operation[Any], Promise[Any]]] = {}
+        self._until_ready: Promise[None] = Promise()
         self._stream: Stream | None = None
         self._session: Session
         self._connect()
@@ -70,6 +71,11 @@ class Link:
     def ready(self) -> bool:
         """The peer has said welcome, and calls reach it."""
         return self.peer_instance is not None
+
+    async def when_ready(self) -> None:
+        """Wait until the peer, perhaps its next process, can be asked."""
+        while not self.ready:
+            await self._until_ready
 
     def call(
         self,
@@ -128,6 +134,8 @@ class Link:
             case Welcome():
                 self.peer_instance = message.instance_id
                 self._connected(self)
+                waiting, self._until_ready = self._until_ready, Promise()
+                waiting.keep(None)
             case Return():
                 operation, promise = self._waiting.pop(message.call_id)
                 promise.keep(result_of(operation, message))
@@ -140,12 +148,13 @@ class Link:
                 raise RemoteProtocolError(message.cause)
 
     def _closed(self) -> None:
+        was_ready, self.peer_instance = self.ready, None
         self._stream = None
-        self.peer_instance = None
         waiting, self._waiting = self._waiting, {}
         for _, promise in waiting.values():
             promise.break_with(self._lost(()))
-        self._loop.call_later(_RECONNECT_SECONDS, self._connect)
+        # Who never said welcome may never say it: that is not asked again and again.
+        self._loop.call_later(_RECONNECT_SECONDS if was_ready else _RETRY_SECONDS, self._connect)
 
     def _lost(self, hops: tuple[Hop, ...]) -> NCryptError:
         return ncrypt_error(

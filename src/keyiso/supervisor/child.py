@@ -33,7 +33,11 @@ class Child:
         self._restarts += 1
         self._started = self._loop.clock.monotonic()
         self._started_at = self._loop.clock.time()
-        self.pid = spawn(self._spec)
+        try:
+            self.pid = spawn(self._spec)
+        except OSError as error:  # no process or memory to be had just now
+            self._start_again(f"cannot be started ({error.strerror})")
+            return
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.watch(self._pidfd, READ, self._reap)
 
@@ -66,16 +70,19 @@ class Child:
         os.close(self._pidfd)
         self.pid = 0
         if not self._stopping:
-            lifetime = self._loop.clock.monotonic() - self._started
-            self._backoff = self._backoff.after(lifetime)
-            print(
-                f"keyiso: {self._spec.service} ended ({_how(status)}) after {lifetime:.1f} s;"
-                f" restart in {self._backoff.seconds:.2f} s",
-                file=sys.stderr,
-                flush=True,
-            )
-            self._loop.call_later(self._backoff.seconds, self.start)
+            self._start_again(f"ended ({_how(status)})")
         self._ended()
+
+    def _start_again(self, why: str) -> None:
+        lifetime = self._loop.clock.monotonic() - self._started
+        self._backoff = self._backoff.after(lifetime)
+        print(
+            f"keyiso: {self._spec.service} {why} after {lifetime:.1f} s;"
+            f" restart in {self._backoff.seconds:.2f} s",
+            file=sys.stderr,
+            flush=True,
+        )
+        self._loop.call_later(self._backoff.seconds, self.start)
 
 
 def _how(status: int) -> str:

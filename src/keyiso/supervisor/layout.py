@@ -36,7 +36,7 @@ def make_directories(instance: Instance, keyiso: User | None, trustlet: User | N
         (instance.events, keyiso),
         (instance.workers, keyiso),
         (instance.software_machine_root.parent, trustlet),
-        (instance.software_boot_root.parent, trustlet),
+        (instance.software_boot_roots, trustlet),
     ):
         make_private_directory(path)
         if user is not None:

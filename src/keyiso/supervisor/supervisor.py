@@ -133,7 +133,7 @@ def service_specs(
                     f"--service={name}",
                     f"--keyiso-uid={keyiso_uid}",
                     f"--machine-root={instance.software_machine_root}",
-                    f"--boot-root={instance.software_boot_root}",
+                    f"--boot-roots={instance.software_boot_roots}",
                     *(("--may-create-root",) if may_create_root else ()),
                 ),
                 {"link": link.detach()},

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from keyiso.clock import SystemClock
+from keyiso.crypto.key_blob import Root
 from keyiso.errors import NCryptError
 from keyiso.server.identity import boot_id, new_identity
 from keyiso.server.loop import Loop
@@ -27,9 +28,7 @@ def main(arguments: list[str]) -> int:
         harden_process()
         raise_descriptor_limit()
         engine = Engine(
-            "software",
-            machine_root(options.machine_root, may_create=options.may_create_root),
-            boot_root(options.boot_root, boot_id()),
+            "software", _machine_root(options), boot_root(options.boot_roots, boot_id())
         )
     except (StartupError, NCryptError, OSError) as error:
         print(f"keyiso {options.service}: {error}", file=sys.stderr)
@@ -42,12 +41,21 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def _machine_root(options: argparse.Namespace) -> Root | None:
+    """Without a usable machine root the worker still serves ephemeral keys."""
+    try:
+        return machine_root(options.machine_root, may_create=options.may_create_root)
+    except (NCryptError, OSError) as error:
+        print(f"keyiso {options.service}: {error}", file=sys.stderr)
+        return None
+
+
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="keyiso.trustlet")
     parser.add_argument("--service", required=True)
     parser.add_argument("--keyiso-uid", type=int, required=True)
     parser.add_argument("--machine-root", type=Path, required=True)
-    parser.add_argument("--boot-root", type=Path, required=True)
+    parser.add_argument("--boot-roots", type=Path, required=True)
     parser.add_argument("--may-create-root", action="store_true")
     return parser.parse_args(arguments)
 

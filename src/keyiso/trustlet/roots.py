@@ -1,7 +1,7 @@
 """Root secrets of ``software`` workers: one file per root, which only the workers' user reads.
 
 Layout of a file: version (1 byte, 1), then msgpack: kind, root id, secret, boot id. The machine
-root lasts; a boot root of another boot is replaced, and what it sealed cannot be opened again.
+root lasts; a boot root is named by its boot, and what another boot's sealed is gone.
 """
 
 import contextlib
@@ -43,13 +43,18 @@ def machine_root(
     return None if found is None else _as_root(found)
 
 
-def boot_root(path: Path, boot_id: bytes, *, random: Callable[[int], bytes] = os.urandom) -> Root:
-    """The root of this boot, made by the first worker that asks."""
-    found = _read(path)
-    if found is not None and found.boot_id != boot_id:
-        path.unlink(missing_ok=True)
-        found = None
-    return _as_root(found or _create(path, "boot", boot_id, random))
+def boot_root(
+    directory: Path, boot_id: bytes, *, random: Callable[[int], bytes] = os.urandom
+) -> Root:
+    """The root of this boot, made by the first worker that asks; those of others are removed."""
+    path = directory / f"boot-root-{boot_id.hex()}"
+    root = _read(path) or _create(path, "boot", boot_id, random)
+    for other in directory.glob("boot-root-*"):
+        if other != path:
+            other.unlink(missing_ok=True)
+    if root.boot_id != boot_id:
+        raise ncrypt_error(Status.NTE_BAD_DATA, f"{path} is the root of another boot")
+    return _as_root(root)
 
 
 def _as_root(found: _RootFile) -> Root:
