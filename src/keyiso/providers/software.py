@@ -14,7 +14,7 @@ from keyiso.crypto.algorithms import ALGORITHMS, algorithm_named
 from keyiso.crypto.import_seal import seal_import
 from keyiso.crypto.key_header import Scope
 from keyiso.crypto.public_keys import export_public_blob, import_public_blob
-from keyiso.crypto.signatures import Padding, signature_bytes, verify_digest
+from keyiso.crypto.signatures import NO_PADDING, Padding, signature_bytes, verify_digest
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import (
     AT_KEYEXCHANGE,
@@ -427,13 +427,13 @@ def _check_key_spec(key_spec: int) -> None:
 def _padding(info: PaddingInfo, flags: int) -> Padding:
     """CNG's flag and structure as one value; they must agree."""
     check_flags(flags, _PADDING_FLAGS | NCRYPT_SILENT_FLAG)
-    match flags & _PADDING_FLAGS, info:
-        case 0, None:
-            return Padding()
-        case BCRYPT_PAD_PKCS1, BCRYPT_PKCS1_PADDING_INFO(name):
-            return Padding(BCRYPT_PAD_PKCS1, name or "")
-        case BCRYPT_PAD_PSS, BCRYPT_PSS_PADDING_INFO(name, salt):
-            return Padding(BCRYPT_PAD_PSS, name, salt)
+    scheme = flags & _PADDING_FLAGS
+    if scheme == 0 and info is None:
+        return NO_PADDING
+    if scheme == NCRYPT_PAD_PKCS1_FLAG and isinstance(info, BCRYPT_PKCS1_PADDING_INFO):
+        return Padding(scheme, info.pszAlgId or "")
+    if scheme == NCRYPT_PAD_PSS_FLAG and isinstance(info, BCRYPT_PSS_PADDING_INFO):
+        return Padding(scheme, info.pszAlgId, info.cbSalt)
     raise ncrypt_error(
         Status.NTE_INVALID_PARAMETER, "the padding flag and the padding information do not agree"
     )
