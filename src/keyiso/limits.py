@@ -73,8 +73,17 @@ ACCESS_ENTRIES: Final = 64
 DIGEST_BYTES: Final = 64
 """The longest hash that can be signed (SHA-512)."""
 
+MESSAGE_BYTES: Final = 0xF000
+"""60 KiB: a message that goes to a worker whole, in one frame of a key channel."""
+
 SALT_BYTES: Final = 2048
 """The salt of RSA-PSS cannot be longer than the longest modulus."""
+
+DERIVED_KEY_BYTES: Final = 16 * 1024
+"""What a key derivation gives at most: 255 times the longest hash, HKDF's own limit."""
+
+OAEP_LABEL_BYTES: Final = 4096
+"""Labels are names; they travel with each decryption."""
 
 ENUMERATION_PAGE: Final = 256
 """Names in one answer to an enumeration: about 140 KiB at the longest names."""

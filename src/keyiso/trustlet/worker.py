@@ -17,7 +17,7 @@ from keyiso.server.listener import Listener
 from keyiso.server.loop import Loop
 from keyiso.server.peer import Peer, peer_of
 from keyiso.status import Status
-from keyiso.trustlet.engine import Engine
+from keyiso.trustlet.engine import Engine, LoadedKey
 from keyiso.trustlet.key_cache import KeyCache
 from keyiso.wire.messages import Call
 from keyiso.wire.operations import (
@@ -25,7 +25,12 @@ from keyiso.wire.operations import (
     Authenticate,
     Authenticated,
     ChannelOperation,
+    Decipher,
+    Decrypt,
+    Derive,
     Done,
+    Encipher,
+    ExportPrivate,
     Generate,
     GetWorkerImportKey,
     GetWorkerStatus,
@@ -33,6 +38,7 @@ from keyiso.wire.operations import (
     LinkOperation,
     Load,
     Opened,
+    Output,
     Ping,
     Release,
     Revoke,
@@ -63,7 +69,16 @@ class Worker:
         self._operations = 0
         self._channel_endpoint = Endpoint(
             operations=ChannelOperation,
-            handlers={Ping: self._ping, Sign: self._sign, Release: self._release},
+            handlers={
+                Ping: self._ping,
+                Sign: self._sign,
+                Release: self._release,
+                Decrypt: self._decrypt,
+                Derive: self._derive,
+                Encipher: self._encipher,
+                Decipher: self._decipher,
+                ExportPrivate: self._export,
+            },
             frame_bytes=limits.KEY_FRAME_BYTES,
             admit=lambda peer: None,
             closed=self._channel_closed,
@@ -159,9 +174,37 @@ class Worker:
 
     def _sign(self, channel: Connection, call: Call[Sign]) -> Signature:
         operation = call.operation
-        key = self._cache.use(channel, operation.slot)
-        self._operations += 1
+        key = self._use(channel, operation.slot)
         return Signature(self._engine.sign(key, operation.digest, operation.padding))
+
+    def _decrypt(self, channel: Connection, call: Call[Decrypt]) -> Output:
+        operation = call.operation
+        key = self._use(channel, operation.slot)
+        return Output(self._engine.decrypt(key, operation.ciphertext, operation.padding))
+
+    def _derive(self, channel: Connection, call: Call[Derive]) -> Output:
+        operation = call.operation
+        key = self._use(channel, operation.slot)
+        return Output(self._engine.derive(key, operation.peer, operation.derivation))
+
+    def _encipher(self, channel: Connection, call: Call[Encipher]) -> Output:
+        operation = call.operation
+        key = self._use(channel, operation.slot)
+        return Output(self._engine.encipher(key, operation.message, operation.parameters))
+
+    def _decipher(self, channel: Connection, call: Call[Decipher]) -> Output:
+        operation = call.operation
+        key = self._use(channel, operation.slot)
+        return Output(self._engine.decipher(key, operation.ciphertext, operation.parameters))
+
+    def _export(self, channel: Connection, call: Call[ExportPrivate]) -> Output:
+        operation = call.operation
+        key = self._use(channel, operation.slot)
+        return Output(self._engine.export(key, operation.blob_type, operation.password))
+
+    def _use(self, channel: Connection, slot: int) -> LoadedKey:
+        self._operations += 1
+        return self._cache.use(channel, slot)
 
     def _release(self, channel: Connection, call: Call[Release]) -> Done:
         self._cache.release(channel, call.operation.slot)
