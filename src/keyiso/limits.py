@@ -103,6 +103,22 @@ CHANNELS_PER_WORKER: Final = 4096
 CONNECTIONS: Final = 8192
 """Peers of one service at a time; more wait in the listening socket's backlog."""
 
+CONNECTIONS_PER_USER: Final = 4096
+"""Half of them: one user cannot keep the others out."""
+
+HALF_SENT_BYTES_PER_USER: Final = 64 * 1024 * 1024
+"""Bytes of frames that a user has begun and not finished, on all connections together."""
+
+CALLS_PER_TURN: Final = 32
+"""Calls of one connection that are answered before the others have their turn: a flood of RSA
+signatures holds a polite caller up for 32 of them."""
+
+KEYS_PER_USER: Final = 250_000
+"""Stored keys of one user, or of the machine."""
+
+OPERATION_IDS_PER_USER: Final = 100_000
+"""Changes of one user in ``OPERATION_MEMORY_SECONDS``."""
+
 BACKLOG: Final = 512
 """Connections that wait for a service that restarts."""
 
@@ -124,6 +140,13 @@ LONGEST_DEADLINE_SECONDS: Final = 240.0
 OPERATION_MEMORY_SECONDS: Final = 600.0
 """How long a committed operation id is remembered: well over twice the deadline, because a
 client may have started to wait before the service committed."""
+
+FRAME_SECONDS: Final = 30.0
+"""A frame that was begun and is not whole by then ends its connection."""
+
+LEASE_SECONDS: Final = 60.0
+"""How long a worker serves loaded keys without hearing from a KeyIso service, which may have
+something to revoke."""
 
 HELLO_SECONDS: Final = 10.0
 """A peer that connected and has not said hello by then is dropped."""

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from keyiso import limits
 from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import KeyHeader, Right
 from keyiso.errors import Hop, NCryptError, ncrypt_error
@@ -213,6 +214,8 @@ class KeyChanges:
             if present is not None:
                 change.delete(present.key_id)
                 change.revoke(present.key_id, boot_id)
+            elif change.key_count(partition) >= limits.KEYS_PER_USER:
+                raise _too_many("stored keys", "KEYS_PER_USER", limits.KEYS_PER_USER)
             change.insert(
                 StoredKey(
                     header.key_id,
@@ -225,6 +228,7 @@ class KeyChanges:
                 )
             )
             made = _Change(header, b"" if present is None else present.key_id)
+            _check_operation_count(change, uid)
             change.remember(
                 uid, terms.operation_id, request_hash(terms), msgspec.msgpack.encode(made)
             )
@@ -279,6 +283,7 @@ class KeyChanges:
                 raise no_such_key(operation.scope, operation.name)
             change.delete(present.key_id)
             change.revoke(present.key_id, boot_id)
+            _check_operation_count(change, uid)
             change.remember(uid, operation.operation_id, hashed, b"")
 
         present = self._store.read.find(operation.provider, partition, operation.name)
@@ -332,6 +337,19 @@ def _ephemeral_gone() -> NCryptError:
         Status.KEYISO_E_EPHEMERAL_GONE,
         "the ephemeral key was freed or is not one of this client",
         "Create a new key.",
+    )
+
+
+def _check_operation_count(change: KeyTransaction, uid: int) -> None:
+    if change.operation_count(uid) >= limits.OPERATION_IDS_PER_USER:
+        raise _too_many(
+            "changes in a short time", "OPERATION_IDS_PER_USER", limits.OPERATION_IDS_PER_USER
+        )
+
+
+def _too_many(what: str, name: str, limit: int) -> NCryptError:
+    return ncrypt_error(
+        Status.KEYISO_E_LIMIT, f"the user has {name} ({limit}) {what}", "Delete some, or wait."
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from keyiso import limits
 from keyiso.errors import ncrypt_error
+from keyiso.server.background import Background
 from keyiso.server.connection import DONE, Connection, Endpoint
 from keyiso.server.identity import Identity
 from keyiso.server.listener import Listener
@@ -41,6 +42,7 @@ from keyiso.wire.operations import (
     Output,
     Ping,
     Release,
+    RenewLease,
     Revoke,
     Sealed,
     Sign,
@@ -65,8 +67,11 @@ class Worker:
         self._engine = engine
         self._keyiso_uid = keyiso_uid
         self._cache = KeyCache()
+        self._background = Background(loop)
+        """Generating and validating take long; the loop goes on meanwhile."""
         self._channels: dict[bytes, Connection] = {}
         self._operations = 0
+        self._leased_until = 0.0
         self._channel_endpoint = Endpoint(
             operations=ChannelOperation,
             handlers={
@@ -96,6 +101,7 @@ class Worker:
                 Import: self._import,
                 GetWorkerImportKey: self._get_import_key,
                 Revoke: self._revoke,
+                RenewLease: self._renew_lease,
                 GetWorkerStatus: self._status,
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
@@ -140,12 +146,17 @@ class Worker:
     def _authenticate(self, connection: Connection, call: Call[Authenticate]) -> Authenticated:
         return Authenticated(self._engine.unseal(call.operation.blob).header)
 
-    def _generate(self, connection: Connection, call: Call[Generate]) -> Sealed:
-        return self._engine.generate(call.operation.terms, call.operation.grant)
-
-    def _import(self, connection: Connection, call: Call[Import]) -> Sealed:
+    async def _generate(self, connection: Connection, call: Call[Generate]) -> Sealed:
         operation = call.operation
-        return self._engine.import_sealed(operation.terms, operation.grant, operation.sealed)
+        return await self._background.run(
+            lambda: self._engine.generate(operation.terms, operation.grant)
+        )
+
+    async def _import(self, connection: Connection, call: Call[Import]) -> Sealed:
+        operation = call.operation
+        return await self._background.run(
+            lambda: self._engine.import_sealed(operation.terms, operation.grant, operation.sealed)
+        )
 
     def _get_import_key(
         self, connection: Connection, call: Call[GetWorkerImportKey]
@@ -155,6 +166,10 @@ class Worker:
     def _revoke(self, connection: Connection, call: Call[Revoke]) -> Done:
         for key_id in call.operation.key_ids:
             self._cache.revoke(key_id)
+        return DONE
+
+    def _renew_lease(self, connection: Connection, call: Call[RenewLease]) -> Done:
+        self._leased_until = self._loop.clock.monotonic() + limits.LEASE_SECONDS
         return DONE
 
     def _status(self, connection: Connection, call: Call[GetWorkerStatus]) -> WorkerStatus:
@@ -203,6 +218,10 @@ class Worker:
         return Output(self._engine.export(key, operation.blob_type, operation.password))
 
     def _use(self, channel: Connection, slot: int) -> LoadedKey:
+        if self._loop.clock.monotonic() > self._leased_until:
+            raise ncrypt_error(
+                Status.KEYISO_E_STALE, "no KeyIso service was heard of: the lease has ended"
+            )
         self._operations += 1
         return self._cache.use(channel, slot)
 

@@ -350,6 +350,10 @@ class GetWorkerStatus(Operation[WorkerStatus], frozen=True, array_like=True, tag
     pass
 
 
+class RenewLease(Operation[Done], frozen=True, array_like=True, tag=9):
+    """The KeyIso service is there, and everything that it revoked was told."""
+
+
 class Authenticate(Operation[Authenticated], frozen=True, array_like=True, tag=8):
     blob: bytes
 
@@ -363,6 +367,7 @@ LinkOperation = (
     | Revoke
     | GetWorkerStatus
     | Authenticate
+    | RenewLease
 )
 
 # --- supervision -------------------------------------------------------------------------------

@@ -169,6 +169,11 @@ class Session:
         """A frame was begun and not finished."""
         return bool(self._buffer)
 
+    @property
+    def half_sent(self) -> int:
+        """Bytes of the frame that is not whole yet."""
+        return len(self._buffer)
+
     def send(self, message: Message) -> bytes:
         """The frame of a message. Raises ``LocalProtocolError`` when it may not be sent now."""
         kind = _kind(message)
