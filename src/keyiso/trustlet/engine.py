@@ -33,6 +33,7 @@ from keyiso.flags import (
     NCRYPT_ALLOW_DECRYPT_FLAG,
     NCRYPT_ALLOW_KEY_AGREEMENT_FLAG,
     NCRYPT_ALLOW_SIGNING_FLAG,
+    NCRYPT_SIGNATURE_OPERATION,
 )
 from keyiso.identifiers import NCRYPT_AES_ALGORITHM
 from keyiso.status import Status
@@ -107,7 +108,13 @@ class Engine:
         return LoadedKey(own_private_key(value, algorithm, header.public_key), header)
 
     def sign(self, key: LoadedKey, digest: bytes, padding: Padding) -> bytes:
-        """A signature. Raises ``NTE_PERM`` when the key's usage does not include signing."""
+        """A signature.
+
+        Raises ``NTE_PERM`` when the key's usage does not include signing, ``NTE_BAD_ALGID`` when
+        its algorithm does not.
+        """
+        if not ALGORITHMS[key.header.algorithm].operations & NCRYPT_SIGNATURE_OPERATION:
+            raise _wrong_algorithm(key, "sign")
         _check_usage(key, NCRYPT_ALLOW_SIGNING_FLAG, "signing")
         return sign_digest(key.private_key, digest, padding)
 
