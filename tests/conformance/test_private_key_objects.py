@@ -140,10 +140,12 @@ def test_openssl_verifies_chain_and_pkcs7_message(algorithm: str, tmp_path: Path
     pem = serialization.Encoding.PEM
     (tmp_path / "root.pem").write_bytes(root_certificate.public_bytes(pem))
     (tmp_path / "leaf.pem").write_bytes(leaf_certificate.public_bytes(pem))
+    signer = leaf.private_key()
+    assert isinstance(signer, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey)
     message = (
         pkcs7.PKCS7SignatureBuilder()
         .set_data(b"signed by a key elsewhere")
-        .add_signer(leaf_certificate, leaf.private_key(), hashes.SHA256())
+        .add_signer(leaf_certificate, signer, hashes.SHA256())
         .sign(pem, [])
     )
     (tmp_path / "message.pem").write_bytes(message)
