@@ -33,6 +33,9 @@ HOPS: Final = 16
 HOP_TEXT_BYTES: Final = 128
 """A service's or a function's name in a hop."""
 
+ERROR_CHARACTERS: Final = 4096
+"""The cause, or the action, of an error that is sent."""
+
 TRACEPARENT_BYTES: Final = 55
 """The length of a W3C traceparent of version 00."""
 

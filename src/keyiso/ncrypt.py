@@ -81,6 +81,9 @@ __all__ = [
 WHOLE: Final = -1
 """The size of an output buffer that is not given: large enough for everything."""
 
+HANDLE_BYTES: Final = 8
+"""The size of a handle where it is asked for: a pointer's."""
+
 T = TypeVar("T")
 
 
@@ -217,6 +220,9 @@ def NCryptGetProperty(
     target = router.target(hObject, NCryptProvHandle, NCryptKeyHandle)
     is_key = isinstance(hObject, NCryptKeyHandle)
     if is_key and pszProperty == NCRYPT_PROVIDER_HANDLE_PROPERTY:
+        _output(cbOutput, lambda probe: HANDLE_BYTES if probe else None)
+        if cbOutput is None:
+            return HANDLE_BYTES
         return router.handle(
             NCryptProvHandle, Target(target.provider_name, target.table, target.provider, None)
         )

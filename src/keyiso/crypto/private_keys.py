@@ -18,6 +18,8 @@ from keyiso.flags import NCRYPT_ALLOW_KEY_AGREEMENT_FLAG, NCRYPT_ALLOW_SIGNING_F
 from keyiso.status import Status
 
 _PUBLIC_EXPONENT = 65537
+_DER_SEQUENCE = 0x30
+_DER_INTEGER_OF_ONE_BYTE = b"\x02\x01"
 
 
 def generate_private_key(
@@ -75,10 +77,12 @@ def imported_private_key(pkcs8: bytes, usage: int) -> tuple[PrivateKey, Algorith
     in the clear or fails validation, ``NTE_NOT_SUPPORTED`` for an algorithm or length that
     keyiso does not have.
     """
-    key = _load(pkcs8, skip_validation=False)
-    algorithm = _algorithm_of(key, usage)
-    check_length(algorithm, bits_of(key))
-    return key, algorithm
+    if not _looks_like_pkcs8(pkcs8):
+        raise _not_pkcs8()
+    claimed = _load(pkcs8, skip_validation=True)
+    algorithm = _algorithm_of(claimed, usage)
+    check_length(algorithm, bits_of(claimed))  # before the validation, which takes long
+    return _load(pkcs8, skip_validation=False), algorithm
 
 
 def imported_symmetric_key(value: bytes) -> tuple[PrivateKey, Algorithm]:
@@ -96,10 +100,7 @@ def _load(pkcs8: bytes, *, skip_validation: bool) -> AsymmetricPrivateKey:
         raise _unsupported() from None
     except (ValueError, TypeError):
         # The library's own message may quote the input; it stays here.
-        raise ncrypt_error(
-            Status.NTE_BAD_DATA,
-            "the data is not a valid private key in DER PKCS #8 without password",
-        ) from None
+        raise _not_pkcs8() from None
     if not isinstance(key, AsymmetricPrivateKey):
         raise _unsupported()
     return key
@@ -112,6 +113,24 @@ def _algorithm_of(key: AsymmetricPrivateKey, usage: int) -> Algorithm:
         return ALGORITHMS["ED25519"]
     agreement = usage & NCRYPT_ALLOW_KEY_AGREEMENT_FLAG and not usage & NCRYPT_ALLOW_SIGNING_FLAG
     return algorithm_of_curve(key.curve, "ECDH" if agreement else "ECDSA")
+
+
+def _looks_like_pkcs8(der: bytes) -> bool:
+    """A sequence of a version (0 or 1) and a sequence (RFC 5958); the older forms that the
+    library reads too have something else in the second place.
+    """
+    if len(der) < 2 or der[0] != _DER_SEQUENCE:
+        return False
+    length_bytes = der[1] & 0x7F if der[1] & 0x80 else 0
+    body = der[2 + length_bytes :]
+    return body[:2] == _DER_INTEGER_OF_ONE_BYTE and body[3:4] == bytes([_DER_SEQUENCE])
+
+
+def _not_pkcs8() -> NCryptError:
+    return ncrypt_error(
+        Status.NTE_BAD_DATA,
+        "the data is not a valid private key in DER PKCS #8 without password",
+    )
 
 
 def _unsupported() -> NCryptError:

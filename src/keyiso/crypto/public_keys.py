@@ -9,6 +9,7 @@ import hashlib
 import struct
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -60,10 +61,16 @@ def load_public_key(der: bytes) -> PublicKey:
     """The key of a DER SubjectPublicKeyInfo. Raises ``NTE_BAD_DATA`` for anything else."""
     try:
         key = serialization.load_der_public_key(der)
+    except UnsupportedAlgorithm:
+        raise ncrypt_error(
+            Status.NTE_NOT_SUPPORTED, "keys of this algorithm or curve are not supported"
+        ) from None
     except ValueError:
         raise _bad_blob("it is not a public key in DER") from None
     if not isinstance(key, PublicKey):
         raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "keys of this algorithm are not supported")
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        algorithm_of_curve(key.curve, "ECDSA")  # raises for a curve that keyiso has not
     return key
 
 
@@ -94,7 +101,9 @@ def export_public_blob(key: PublicKey, group: str, blob_type: str) -> bytes:
     raise ncrypt_error(Status.NTE_BAD_TYPE, f"the key cannot be exported as {blob_type}")
 
 
-def import_public_blob(blob: bytes) -> tuple[PublicKey, Algorithm]:
+def import_public_blob(
+    blob: bytes, blob_type: str = BCRYPT_PUBLIC_KEY_BLOB
+) -> tuple[PublicKey, Algorithm]:
     """The key of a CNG public blob, and its algorithm.
 
     Raises ``NTE_INVALID_PARAMETER`` for an unknown magic and ``NTE_BAD_DATA`` where lengths or
@@ -105,8 +114,13 @@ def import_public_blob(blob: bytes) -> tuple[PublicKey, Algorithm]:
         raise _bad_blob("it is shorter than its header")
     magic, size = _ECC_HEADER.unpack_from(blob)
     body = blob[_ECC_HEADER.size :]
+    is_rsa = magic == BCRYPT_RSAPUBLIC_MAGIC
+    if blob_type != BCRYPT_PUBLIC_KEY_BLOB and is_rsa != (blob_type == BCRYPT_RSAPUBLIC_BLOB):
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER, f"the blob's magic {magic:#010x} is not {blob_type}'s"
+        )
     try:
-        if magic == BCRYPT_RSAPUBLIC_MAGIC:
+        if is_rsa:
             return _rsa_key(blob), ALGORITHMS["RSA"]
         if magic in _CURVES:
             group, curve = _CURVES[magic]

@@ -86,6 +86,8 @@ def verify_digest(key: PublicKey, digest: bytes, signature: bytes, pad: Padding)
         raise ncrypt_error(
             Status.NTE_BAD_SIGNATURE, "the signature is not one of this key over this hash"
         ) from None
+    except ValueError:
+        raise _unfit("the modulus is too short for this hash and salt") from None
 
 
 def _verify_rsa(key: rsa.RSAPublicKey, digest: bytes, signature: bytes, pad: Padding) -> None:
@@ -114,7 +116,10 @@ def _rsa_padding(
         return padding.PKCS1v15(), utils.NoDigestInfo()
     if pad.scheme not in (BCRYPT_PAD_PKCS1, BCRYPT_PAD_PSS):
         raise _unfit("an RSA signature needs a padding: PKCS #1 or PSS")
-    algorithm = hash_named(pad.hash_name)
+    try:
+        algorithm = hash_named(pad.hash_name)
+    except NCryptError as error:
+        raise _unfit(error.cause) from None
     if len(digest) != algorithm.digest_size:
         raise _unfit(f"a {pad.hash_name} hash has {algorithm.digest_size} bytes, not {len(digest)}")
     prehashed = utils.Prehashed(algorithm)

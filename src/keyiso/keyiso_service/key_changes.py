@@ -26,6 +26,7 @@ from keyiso.keyiso_service.terms import (
     request_hash,
 )
 from keyiso.keyiso_service.workers import Workers
+from keyiso.names import check_name
 from keyiso.server.identity import Identity
 from keyiso.status import Status
 from keyiso.store.keys import KeyReader, StoredKey
@@ -129,6 +130,7 @@ class KeyChanges:
         return header
 
     async def _authenticated(self, client: Client, blob: bytes, call: Call[Any]) -> KeyHeader:
+        read_header(blob)  # what is no blob is not worth a worker's time
         answer = await self._workers.any().call(
             Authenticate(blob), trace=call.trace, hops=self._hops(call)
         )
@@ -267,6 +269,7 @@ class KeyChanges:
         operation = call.operation
         check_operation_id(operation.operation_id)
         check_provider(operation.provider)
+        check_name(operation.name)
         uid, hashed = client.peer.uid, request_hash(operation)
         remembered = self._store.read.remembered(uid, operation.operation_id)
         if remembered is not None:
@@ -309,7 +312,7 @@ class KeyChanges:
         await self._workers.revoke((key_id,), trace=call.trace, hops=self._hops(call))
 
     def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:
-        return (*call.hops, self._identity.hop(type(call.operation).__name__))
+        return self._identity.onward(call.hops, type(call.operation).__name__)
 
 
 class _Change(msgspec.Struct, frozen=True, array_like=True):

@@ -90,7 +90,8 @@ _CREATE_FLAGS: Final = (
 _OPEN_FLAGS: Final = NCRYPT_MACHINE_KEY_FLAG | NCRYPT_SILENT_FLAG
 _IMPORT_FLAGS: Final = _CREATE_FLAGS | NCRYPT_NO_KEY_VALIDATION | NCRYPT_DO_NOT_FINALIZE_FLAG
 _FINALIZE_FLAGS: Final = NCRYPT_NO_KEY_VALIDATION | NCRYPT_SILENT_FLAG
-_PROPERTY_FLAGS: Final = NCRYPT_PERSIST_FLAG | NCRYPT_PERSIST_ONLY_FLAG | NCRYPT_SILENT_FLAG
+_GET_FLAGS: Final = NCRYPT_PERSIST_ONLY_FLAG | NCRYPT_SILENT_FLAG
+_SET_FLAGS: Final = NCRYPT_PERSIST_FLAG | NCRYPT_PERSIST_ONLY_FLAG | NCRYPT_SILENT_FLAG
 
 
 def get_key_storage_interface(provider_name: str, flags: int) -> KeyStorageFunctionTable:
@@ -147,7 +148,7 @@ class SoftwareProvider:
         return name
 
     def _get_provider_property(self, provider: Any, name: str, flags: int) -> bytes:
-        check_flags(flags, _PROPERTY_FLAGS)
+        check_flags(flags, _GET_FLAGS)
         values = {
             NCRYPT_NAME_PROPERTY: utf16(MS_KEY_STORAGE_PROVIDER),
             NCRYPT_IMPL_TYPE_PROPERTY: dword(NCRYPT_IMPL_SOFTWARE_FLAG),
@@ -260,13 +261,13 @@ class SoftwareProvider:
                 raise  # one that is gone is what was wanted
 
     def _get_key_property(self, provider: Any, key: SoftwareKey, name: str, flags: int) -> bytes:
-        check_flags(flags, _PROPERTY_FLAGS)
+        check_flags(flags, _GET_FLAGS)
         return key.get_property(name)
 
     def _set_key_property(
         self, provider: Any, key: SoftwareKey, name: str, value: bytes, flags: int
     ) -> None:
-        check_flags(flags, _PROPERTY_FLAGS)
+        check_flags(flags, _SET_FLAGS)
         key.set_property(name, value)
 
     # --- import and export ---------------------------------------------------------------------
@@ -284,7 +285,7 @@ class SoftwareProvider:
         if import_key is not None:
             raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "importing under a key is not supported")
         if blob_type in PUBLIC_BLOBS:
-            return SoftwareKey(public_key=import_public_blob(data))
+            return SoftwareKey(public_key=import_public_blob(data, blob_type))
         _refuse_vbs(flags)
         draft = _draft(_text(parameters, NCRYPTBUFFER_PKCS_KEY_NAME), flags)
         if blob_type == NCRYPT_PKCS8_PRIVATE_KEY_BLOB:
@@ -357,7 +358,7 @@ def _make(request: Request, draft: Draft, operation_id: bytes) -> Created:
         export_policy=draft.export_policy,
         overwrite=draft.overwrite,
     )
-    if not draft.imported:
+    if draft.imported is None:
         return request.control(CreateKey(terms))
     worker = request.control(GetImportKey())
     sealed = seal_import(draft.imported, worker.public_key, terms)

@@ -12,23 +12,32 @@ from keyiso.crypto.ciphers import BLOCK_BYTES, Mode
 from keyiso.crypto.key_header import KeyHeader, Scope
 from keyiso.crypto.key_types import PublicKey, bits_of
 from keyiso.crypto.public_keys import load_public_key
-from keyiso.crypto.signatures import signature_bytes
 from keyiso.errors import NCryptError, ncrypt_error
-from keyiso.flags import NCRYPT_ALLOW_ALL_USAGES, NCRYPT_MACHINE_KEY_FLAG
+from keyiso.flags import (
+    NCRYPT_ALLOW_ALL_USAGES,
+    NCRYPT_MACHINE_KEY_FLAG,
+    NCRYPT_SIGNATURE_OPERATION,
+)
 from keyiso.identifiers import (
     NCRYPT_ALGORITHM_GROUP_PROPERTY,
     NCRYPT_ALGORITHM_PROPERTY,
     NCRYPT_BLOCK_LENGTH_PROPERTY,
+    NCRYPT_CERTIFICATE_PROPERTY,
     NCRYPT_CHAINING_MODE_PROPERTY,
     NCRYPT_EXPORT_POLICY_PROPERTY,
     NCRYPT_KEY_TYPE_PROPERTY,
     NCRYPT_KEY_USAGE_PROPERTY,
+    NCRYPT_LAST_MODIFIED_PROPERTY,
     NCRYPT_LENGTH_PROPERTY,
     NCRYPT_LENGTHS_PROPERTY,
     NCRYPT_NAME_PROPERTY,
     NCRYPT_PUBLIC_LENGTH_PROPERTY,
+    NCRYPT_SECURITY_DESCR_PROPERTY,
     NCRYPT_SIGNATURE_LENGTH_PROPERTY,
+    NCRYPT_UI_POLICY_PROPERTY,
     NCRYPT_UNIQUE_NAME_PROPERTY,
+    NCRYPT_USE_CONTEXT_PROPERTY,
+    NCRYPT_WINDOW_HANDLE_PROPERTY,
 )
 from keyiso.names import decode_name
 from keyiso.status import Status
@@ -51,7 +60,7 @@ class Draft:
     algorithm: Algorithm | None
     """None for an import: the key says it."""
     bits: int
-    imported: bytes = field(default=b"", repr=False)
+    imported: bytes | None = field(default=None, repr=False)
     """An import that waits for its finalizing."""
     usage: int = NCRYPT_ALLOW_ALL_USAGES
     export_policy: int = 0
@@ -110,6 +119,8 @@ class SoftwareKey:
 
     def get_property(self, name: str) -> bytes:
         """A property's value. Raises ``NTE_NOT_SUPPORTED`` for one that this key has not."""
+        if name in _ABSENT:
+            raise ncrypt_error(_ABSENT[name], f"the key has no '{name}'")
         getter = _GETTERS.get(name)
         if getter is None:
             raise not_supported_property(name)
@@ -142,7 +153,10 @@ class SoftwareKey:
 
     @property
     def bits(self) -> int:
+        """The length. Raises ``NTE_BAD_KEY_STATE`` for an import not yet finalized."""
         if self.draft is not None:
+            if self.draft.imported is not None:
+                raise _not_finalized()
             return self.draft.bits
         return self.header.bits if self.header is not None else bits_of(self.public())
 
@@ -203,6 +217,14 @@ def _key_type(key: SoftwareKey) -> bytes:
     return dword(NCRYPT_MACHINE_KEY_FLAG if scope == "machine" else 0)
 
 
+def _signature_length(key: SoftwareKey) -> bytes:
+    """Bytes; known before the key is made, from its algorithm and length."""
+    if not key.algorithm.operations & NCRYPT_SIGNATURE_OPERATION:
+        raise not_supported_property(NCRYPT_SIGNATURE_LENGTH_PROPERTY)
+    size = (key.bits + 7) // 8
+    return dword(size if key.algorithm.family == "rsa" else 2 * size)
+
+
 def _block_length(key: SoftwareKey) -> bytes:
     """RSA: the modulus in bytes. AES: its block."""
     match key.algorithm.family:
@@ -224,6 +246,19 @@ def _lengths(key: SoftwareKey) -> bytes:
     return struct.pack("<4I", known.minimum, known.maximum, known.increment, known.default)
 
 
+_ABSENT: Final[Mapping[str, Status]] = MappingProxyType(
+    {
+        NCRYPT_UI_POLICY_PROPERTY: Status.NTE_NOT_FOUND,
+        NCRYPT_WINDOW_HANDLE_PROPERTY: Status.NTE_NOT_FOUND,
+        NCRYPT_USE_CONTEXT_PROPERTY: Status.NTE_NOT_FOUND,
+        NCRYPT_LAST_MODIFIED_PROPERTY: Status.NTE_NOT_FOUND,
+        NCRYPT_CERTIFICATE_PROPERTY: Status.NTE_NOT_FOUND,
+        # Its parts are asked for by flags, none of which is known here.
+        NCRYPT_SECURITY_DESCR_PROPERTY: Status.NTE_BAD_FLAGS,
+    }
+)
+"""What the Microsoft software provider knows and a key need not have."""
+
 _GETTERS: Final[Mapping[str, Callable[[SoftwareKey], bytes]]] = MappingProxyType(
     {
         NCRYPT_NAME_PROPERTY: _name,
@@ -232,10 +267,10 @@ _GETTERS: Final[Mapping[str, Callable[[SoftwareKey], bytes]]] = MappingProxyType
         NCRYPT_ALGORITHM_GROUP_PROPERTY: lambda key: utf16(key.algorithm.group),
         NCRYPT_LENGTH_PROPERTY: lambda key: dword(key.bits),
         NCRYPT_LENGTHS_PROPERTY: _lengths,
-        NCRYPT_PUBLIC_LENGTH_PROPERTY: lambda key: dword(bits_of(key.public())),
+        NCRYPT_PUBLIC_LENGTH_PROPERTY: lambda key: dword(key.bits),
         NCRYPT_BLOCK_LENGTH_PROPERTY: _block_length,
         NCRYPT_CHAINING_MODE_PROPERTY: _chaining_mode,
-        NCRYPT_SIGNATURE_LENGTH_PROPERTY: lambda key: dword(signature_bytes(key.public())),
+        NCRYPT_SIGNATURE_LENGTH_PROPERTY: _signature_length,
         NCRYPT_KEY_USAGE_PROPERTY: _usage,
         NCRYPT_EXPORT_POLICY_PROPERTY: _export_policy,
         NCRYPT_KEY_TYPE_PROPERTY: _key_type,

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from keyiso import limits
 from keyiso.client.binding import Binding
 from keyiso.client.reference import KeyReference
 from keyiso.crypto.agreement import Derivation
@@ -69,6 +70,11 @@ class KeyOperations:
     ) -> bytes | int:
         padding = _padding(padding_info, flags)
         reference = key.ready()
+        if len(digest) > limits.MESSAGE_BYTES:
+            raise ncrypt_error(
+                Status.NTE_INVALID_PARAMETER,
+                f"what is signed has at most MESSAGE_BYTES ({limits.MESSAGE_BYTES}) bytes",
+            )
         if probe:
             return signature_bytes(key.public())
         return self._binding.perform(
@@ -184,6 +190,12 @@ def check_flags(flags: int, allowed: int) -> None:
         )
 
 
+def _hash_name(name: object) -> str:
+    if not isinstance(name, str) or len(name) > limits.ALGORITHM_NAME_UNITS:
+        raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "a hash is named by its identifier")
+    return name
+
+
 def _cipher_key(key: SoftwareKey) -> KeyReference:
     """The reference of an AES key. Raises for a draft, and for a key that does not encrypt."""
     reference = key.ready()
@@ -201,9 +213,13 @@ def _padding(info: PaddingInfo, flags: int) -> Padding:
     if scheme == 0 and info is None:
         return NO_PADDING
     if scheme == NCRYPT_PAD_PKCS1_FLAG and isinstance(info, BCRYPT_PKCS1_PADDING_INFO):
-        return Padding(scheme, info.pszAlgId or "")
+        return Padding(scheme, _hash_name(info.pszAlgId or ""))
     if scheme == NCRYPT_PAD_PSS_FLAG and isinstance(info, BCRYPT_PSS_PADDING_INFO):
-        return Padding(scheme, info.pszAlgId, info.cbSalt)
+        if not 0 <= info.cbSalt <= limits.SALT_BYTES:
+            raise ncrypt_error(
+                Status.NTE_INVALID_PARAMETER, f"a salt has 0 to {limits.SALT_BYTES} bytes"
+            )
+        return Padding(scheme, _hash_name(info.pszAlgId), info.cbSalt)
     raise ncrypt_error(
         Status.NTE_INVALID_PARAMETER, "the padding flag and the padding information do not agree"
     )

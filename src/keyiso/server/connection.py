@@ -127,16 +127,14 @@ class Connection:
     def fail(self, call: Call[Any], error: NCryptError) -> None:
         """Answer a call with an error, and with every process that it came through."""
         chain = error.chain or self._chain(call)
-        self._write(
-            self._session.send(
-                Failure(call.call_id, error.status, error.cause, error.action, chain)
-            )
-        )
+        cause, action = _sendable(error.cause), _sendable(error.action)
+        self._write(self._session.send(Failure(call.call_id, error.status, cause, action, chain)))
 
     def refuse(self, error: NCryptError) -> None:
         """Tell the client why it is not served, and end the connection."""
         if self._session.state is not State.REFUSED:
-            self._write(self._session.send(Refusal(error.status, error.cause, error.action)))
+            cause, action = _sendable(error.cause), _sendable(error.action)
+            self._write(self._session.send(Refusal(error.status, cause, action)))
             self._send_answers()
         self.close()
 
@@ -272,3 +270,8 @@ class Connection:
             self._hold(self.peer.uid, -self._half_sent)
         self._endpoint.closed(self)
         self._ended(self)
+
+
+def _sendable(text: str) -> str:
+    """The text without surrogates, which a path with undecodable bytes has and UTF-8 has not."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")[: limits.ERROR_CHARACTERS]

@@ -87,7 +87,7 @@ class Stream:
         self._closed()
 
     def _ready(self, events: int) -> None:
-        if events & WRITE:
+        if events & WRITE and self._open:
             self._flush()
         if events & READ and self._open:
             self._receive()
