@@ -75,6 +75,37 @@ class BCRYPT_PSS_PADDING_INFO:
     """Bytes."""
 
 
+@dataclass(frozen=True, slots=True)
+class BCRYPT_OAEP_PADDING_INFO:
+    """RSA-OAEP encryption; the mask generation uses the same hash."""
+
+    pszAlgId: str
+    pbLabel: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO:
+    """AES-GCM. ``pbTag`` is written when encrypting and read when decrypting (16 bytes)."""
+
+    pbNonce: bytes
+    """12 bytes, never the same twice under one key."""
+    pbTag: bytearray
+    pbAuthData: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class NCRYPT_CIPHER_PADDING_INFO:
+    """AES through NCryptEncrypt: flags, initialization vector, and for GCM the rest."""
+
+    dwFlags: int = 0
+    """NCRYPT_CIPHER_NO_PADDING_FLAG or NCRYPT_CIPHER_BLOCK_PADDING_FLAG."""
+    pbIV: bytes = b""
+    """CBC: 16 bytes."""
+    pbOtherInfo: BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO | None = None
+    """GCM."""
+
+
+EncryptionPaddingInfo = BCRYPT_OAEP_PADDING_INFO | NCRYPT_CIPHER_PADDING_INFO | None
 PaddingInfo = BCRYPT_PKCS1_PADDING_INFO | BCRYPT_PSS_PADDING_INFO | None
 
 
@@ -118,7 +149,9 @@ class KeyStorageFunctionTable:
     free_key: Callable[[Provider, Key], None]
     free_buffer: Callable[[Any], None] = _nothing_to_free
     encrypt: Sized = _not_supported
+    """(provider, key, message, padding info, flags)"""
     decrypt: Sized = _not_supported
+    """(provider, key, ciphertext, padding info, flags)"""
     is_alg_supported: Callable[[Provider, str, int], None]
     """(provider, algorithm, flags); raises ``NTE_NOT_SUPPORTED``"""
     enum_algorithms: Callable[[Provider, int, int], Sequence[NCryptAlgorithmName]]
@@ -141,7 +174,9 @@ class KeyStorageFunctionTable:
     prompt_user: Callable[[Provider, Key, str, int], None] = _not_supported
     notify_change_key: Callable[[Provider, Any, int], Any] = _not_supported
     secret_agreement: Callable[[Provider, Key, Key, int], Secret] = _not_supported
+    """(provider, private key, public key, flags)"""
     derive_key: Sized = _not_supported
+    """(provider, secret, KDF, parameters, size or 0 for all, flags)"""
     free_secret: Callable[[Provider, Secret], None] = _not_supported
     key_derivation: Sized = _not_supported
     create_claim: Sized = _not_supported

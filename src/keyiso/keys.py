@@ -8,21 +8,33 @@ with Key.create("web", "ECDSA_P256") as key:
 """
 
 import enum
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, cast
+
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from keyiso import flags as f
 from keyiso import identifiers as names
 from keyiso import ncrypt
+from keyiso.crypto.ciphers import NONCE_BYTES, TAG_BYTES
 from keyiso.crypto.digests import digest as hash_of
-from keyiso.crypto.public_keys import import_public_blob
-from keyiso.crypto.signatures import PublicKey
-from keyiso.errors import NCryptError
+from keyiso.crypto.key_types import PublicKey
+from keyiso.crypto.public_keys import export_public_blob, import_public_blob
+from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.private_keys import HeldPrivateKey, held_private_key
 from keyiso.status import Status
 
+ENCRYPTED_VERSION: Final = 1
+"""The first byte of what `Key.encrypt` makes with AES: version, nonce, tag, ciphertext."""
+
+ED25519: Final = "ED25519"
+"""keyiso's own algorithm identifier; CNG has none."""
+
+_PAD_CIPHER: Final = f.NCRYPT_PAD_CIPHER_FLAG
 DEFAULT_PROVIDER: Final = names.MS_KEY_STORAGE_PROVIDER
 
 
@@ -273,7 +285,8 @@ class Key:
 
     def public_key(self) -> PublicKey:
         """The public key, as `cryptography` has it."""
-        return import_public_blob(self._export(names.BCRYPT_PUBLIC_KEY_BLOB))
+        key, _ = import_public_blob(self._export(names.BCRYPT_PUBLIC_KEY_BLOB))
+        return key
 
     # --- using it ------------------------------------------------------------------------------
 
@@ -285,9 +298,9 @@ class Key:
         padding: str | None = None,
         salt_length: int | None = None,
     ) -> bytes:
-        """Hash and sign. See `sign_digest`."""
+        """Hash and sign. See `sign_digest`. Ed25519 signs the data itself."""
         return self.sign_digest(
-            hash_of(hash, data), hash=hash, padding=padding, salt_length=salt_length
+            self._hashed(hash, data), hash=hash, padding=padding, salt_length=salt_length
         )
 
     def sign_digest(
@@ -317,7 +330,7 @@ class Key:
     ) -> None:
         """Return when the signature is right; raises `InvalidSignatureError` when it is not."""
         self.verify_digest(
-            signature, hash_of(hash, data), hash=hash, padding=padding, salt_length=salt_length
+            signature, self._hashed(hash, data), hash=hash, padding=padding, salt_length=salt_length
         )
 
     def verify_digest(
@@ -332,6 +345,68 @@ class Key:
         """Like `verify`, for what is already hashed."""
         info, padding_flag = self._padding(digest, hash, padding, salt_length)
         ncrypt.NCryptVerifySignature(self._handle, info, digest, signature, padding_flag)
+
+    def encrypt(self, data: bytes, *, padding: str = "OAEP", hash: str = "SHA256") -> bytes:
+        """RSA: encrypt a short message with "OAEP" or "PKCS1"; needs only the public key.
+
+        AES: encrypt and authenticate up to 60 KiB with a fresh nonce; `decrypt` takes it back.
+        """
+        if self._algorithm != names.NCRYPT_AES_ALGORITHM:
+            info, padding_flag = _encryption_padding(padding, hash)
+            return ncrypt.NCryptEncrypt(self._handle, data, info, padding_flag)
+        nonce = os.urandom(NONCE_BYTES)
+        mode = ncrypt.BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO(nonce, bytearray(TAG_BYTES))
+        ciphertext = ncrypt.NCryptEncrypt(self._handle, data, _cipher_info(mode), _PAD_CIPHER)
+        return bytes([ENCRYPTED_VERSION]) + nonce + bytes(mode.pbTag) + ciphertext
+
+    def decrypt(self, data: bytes, *, padding: str = "OAEP", hash: str = "SHA256") -> bytes:
+        """What `encrypt` was given. Raises ``NTE_DECRYPTION_FAILURE`` where it was changed."""
+        if self._algorithm != names.NCRYPT_AES_ALGORITHM:
+            info, padding_flag = _encryption_padding(padding, hash)
+            return ncrypt.NCryptDecrypt(self._handle, data, info, padding_flag)
+        start = 1 + NONCE_BYTES + TAG_BYTES
+        if len(data) < start or data[0] != ENCRYPTED_VERSION:
+            raise ncrypt_error(Status.NTE_BAD_DATA, "this is not what Key.encrypt makes")
+        mode = ncrypt.BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO(
+            data[1 : 1 + NONCE_BYTES], bytearray(data[1 + NONCE_BYTES : start])
+        )
+        return ncrypt.NCryptDecrypt(self._handle, data[start:], _cipher_info(mode), _PAD_CIPHER)
+
+    def agree(
+        self,
+        peer: ec.EllipticCurvePublicKey,
+        *,
+        length: int = 32,
+        hash: str = "SHA256",
+        salt: bytes = b"",
+        info: bytes = b"",
+    ) -> bytes:
+        """A key of ``length`` bytes that the owner of ``peer`` can derive too (ECDH and HKDF)."""
+        parameters = [
+            ncrypt.NCryptBuffer(f.KDF_HASH_ALGORITHM, hash),
+            ncrypt.NCryptBuffer(f.KDF_HKDF_SALT, salt),
+            ncrypt.NCryptBuffer(f.KDF_HKDF_INFO, info),
+        ]
+        return self._derive(peer, names.BCRYPT_KDF_HKDF, parameters, length)
+
+    def export(self, *, password: str | None = None) -> bytes:
+        """The private key as DER PKCS #8, encrypted if there is a password.
+
+        Raises ``NTE_NOT_SUPPORTED`` where the key's export policy does not allow it.
+        """
+        parameters = []
+        if password is not None:
+            parameters.append(ncrypt.NCryptBuffer(f.NCRYPTBUFFER_PKCS_SECRET, password))
+        return ncrypt.NCryptExportKey(
+            self._handle, None, names.NCRYPT_PKCS8_PRIVATE_KEY_BLOB, parameters
+        )
+
+    def private_key(self) -> HeldPrivateKey:
+        """The key as a private key of `cryptography`, for certificate builders, PyJWT and so on.
+
+        It works for as long as this object is open.
+        """
+        return held_private_key(_Holder(self), self.public_key())
 
     def delete(self) -> None:
         """Delete the key for everybody, at once, and close this object."""
@@ -379,6 +454,9 @@ class Key:
         ncrypt.NCryptFinalizeKey(handle)
         return cls._of(handle)
 
+    def _hashed(self, hash: str, data: bytes) -> bytes:
+        return data if self._algorithm == ED25519 else hash_of(hash, data)
+
     def _padding(
         self, digest: bytes, hash: str, padding: str | None, salt_length: int | None
     ) -> tuple[ncrypt.PaddingInfo, int]:
@@ -394,6 +472,24 @@ class Key:
                 return ncrypt.BCRYPT_PKCS1_PADDING_INFO(hash), f.NCRYPT_PAD_PKCS1_FLAG
         raise ValueError(f"{padding!r} is not a padding: use 'PSS' or 'PKCS1'")
 
+    def _derive(
+        self,
+        peer: ec.EllipticCurvePublicKey,
+        kdf: str,
+        parameters: list[ncrypt.NCryptBuffer],
+        length: int = 0,
+    ) -> bytes:
+        blob = export_public_blob(peer, "ECDH", names.BCRYPT_ECCPUBLIC_BLOB)
+        own = ncrypt.NCryptGetProperty(self._handle, names.NCRYPT_PROVIDER_HANDLE_PROPERTY)
+        provider = cast("ncrypt.NCryptProvHandle", own)
+        public = ncrypt.NCryptImportKey(provider, None, names.BCRYPT_ECCPUBLIC_BLOB, None, blob)
+        secret = ncrypt.NCryptSecretAgreement(self._handle, public)
+        try:
+            return ncrypt.NCryptDeriveKey(secret, kdf, parameters, cbDerivedKey=length)
+        finally:
+            for handle in (secret, public, provider):
+                ncrypt.NCryptFreeObject(handle)
+
     def _export(self, blob_type: str) -> bytes:
         return ncrypt.NCryptExportKey(self._handle, None, blob_type)
 
@@ -403,6 +499,41 @@ class Key:
 
     def _dword(self, name: str) -> int:
         return int(struct.unpack("<I", ncrypt.NCryptGetProperty(self._handle, name))[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Holder:
+    """A key as `keyiso.private_keys` uses it."""
+
+    key: Key
+
+    def sign_hash(self, info: ncrypt.PaddingInfo, digest: bytes, flags: int) -> bytes:
+        return ncrypt.NCryptSignHash(self.key.handle, info, digest, flags)
+
+    def decrypt(self, ciphertext: bytes, info: ncrypt.EncryptionPaddingInfo, flags: int) -> bytes:
+        return ncrypt.NCryptDecrypt(self.key.handle, ciphertext, info, flags)
+
+    def exchange(self, peer: ec.EllipticCurvePublicKey) -> bytes:
+        # CNG gives the secret itself little-endian.
+        return self.key._derive(peer, names.BCRYPT_KDF_RAW_SECRET, [])[::-1]
+
+    def export_pkcs8(self, password: bytes | None) -> bytes:
+        return self.key.export(password=None if password is None else password.decode("utf-8"))
+
+
+def _encryption_padding(padding: str, hash: str) -> tuple[ncrypt.EncryptionPaddingInfo, int]:
+    match padding:
+        case "OAEP":
+            return ncrypt.BCRYPT_OAEP_PADDING_INFO(hash), f.NCRYPT_PAD_OAEP_FLAG
+        case "PKCS1":
+            return None, f.NCRYPT_PAD_PKCS1_FLAG
+    raise ValueError(f"{padding!r} is not an encryption padding: use 'OAEP' or 'PKCS1'")
+
+
+def _cipher_info(
+    mode: ncrypt.BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO,
+) -> ncrypt.NCRYPT_CIPHER_PADDING_INFO:
+    return ncrypt.NCRYPT_CIPHER_PADDING_INFO(pbOtherInfo=mode)
 
 
 def _set_dword(handle: ncrypt.NCryptKeyHandle, name: str, value: int) -> None:

@@ -33,6 +33,9 @@ HOPS: Final = 16
 HOP_TEXT_BYTES: Final = 128
 """A service's or a function's name in a hop."""
 
+ERROR_CHARACTERS: Final = 4096
+"""The cause, or the action, of an error that is sent."""
+
 TRACEPARENT_BYTES: Final = 55
 """The length of a W3C traceparent of version 00."""
 
@@ -73,8 +76,17 @@ ACCESS_ENTRIES: Final = 64
 DIGEST_BYTES: Final = 64
 """The longest hash that can be signed (SHA-512)."""
 
+MESSAGE_BYTES: Final = 0xF000
+"""60 KiB: a message that goes to a worker whole, in one frame of a key channel."""
+
 SALT_BYTES: Final = 2048
 """The salt of RSA-PSS cannot be longer than the longest modulus."""
+
+DERIVED_KEY_BYTES: Final = 16 * 1024
+"""What a key derivation gives at most: 255 times the longest hash, HKDF's own limit."""
+
+OAEP_LABEL_BYTES: Final = 4096
+"""Labels are names; they travel with each decryption."""
 
 ENUMERATION_PAGE: Final = 256
 """Names in one answer to an enumeration: about 140 KiB at the longest names."""
@@ -93,6 +105,22 @@ CHANNELS_PER_WORKER: Final = 4096
 
 CONNECTIONS: Final = 8192
 """Peers of one service at a time; more wait in the listening socket's backlog."""
+
+CONNECTIONS_PER_USER: Final = 4096
+"""Half of them: one user cannot keep the others out."""
+
+HALF_SENT_BYTES_PER_USER: Final = 64 * 1024 * 1024
+"""Bytes of frames that a user has begun and not finished, on all connections together."""
+
+CALLS_PER_TURN: Final = 32
+"""Calls of one connection that are answered before the others have their turn: a flood of RSA
+signatures holds a polite caller up for 32 of them."""
+
+KEYS_PER_USER: Final = 250_000
+"""Stored keys of one user, or of the machine."""
+
+OPERATION_IDS_PER_USER: Final = 100_000
+"""Changes of one user in ``OPERATION_MEMORY_SECONDS``."""
 
 BACKLOG: Final = 512
 """Connections that wait for a service that restarts."""
@@ -115,6 +143,13 @@ LONGEST_DEADLINE_SECONDS: Final = 240.0
 OPERATION_MEMORY_SECONDS: Final = 600.0
 """How long a committed operation id is remembered: well over twice the deadline, because a
 client may have started to wait before the service committed."""
+
+FRAME_SECONDS: Final = 30.0
+"""A frame that was begun and is not whole by then ends its connection."""
+
+LEASE_SECONDS: Final = 60.0
+"""How long a worker serves loaded keys without hearing from a KeyIso service, which may have
+something to revoke."""
 
 HELLO_SECONDS: Final = 10.0
 """A peer that connected and has not said hello by then is dropped."""

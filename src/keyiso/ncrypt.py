@@ -14,8 +14,12 @@ from typing import Any, Final, TypeVar, overload
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import NCRYPT_SILENT_FLAG
 from keyiso.function_table import (
+    BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO,
+    BCRYPT_OAEP_PADDING_INFO,
     BCRYPT_PKCS1_PADDING_INFO,
     BCRYPT_PSS_PADDING_INFO,
+    NCRYPT_CIPHER_PADDING_INFO,
+    EncryptionPaddingInfo,
     NCryptAlgorithmName,
     NCryptBuffer,
     NCryptKeyName,
@@ -34,12 +38,19 @@ from keyiso.router import (
 from keyiso.status import Status
 
 __all__ = [
+    "BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO",
+    "BCRYPT_OAEP_PADDING_INFO",
     "BCRYPT_PKCS1_PADDING_INFO",
     "BCRYPT_PSS_PADDING_INFO",
+    "EncryptionPaddingInfo",
+    "NCRYPT_CIPHER_PADDING_INFO",
     "NCryptAlgorithmName",
     "NCryptBuffer",
     "NCryptCreatePersistedKey",
+    "NCryptDecrypt",
     "NCryptDeleteKey",
+    "NCryptDeriveKey",
+    "NCryptEncrypt",
     "NCryptEnumAlgorithms",
     "NCryptEnumKeys",
     "NCryptEnumStorageProviders",
@@ -59,6 +70,7 @@ __all__ = [
     "NCryptOpenStorageProvider",
     "NCryptProvHandle",
     "NCryptProviderName",
+    "NCryptSecretAgreement",
     "NCryptSecretHandle",
     "NCryptSetProperty",
     "NCryptSignHash",
@@ -68,6 +80,9 @@ __all__ = [
 
 WHOLE: Final = -1
 """The size of an output buffer that is not given: large enough for everything."""
+
+HANDLE_BYTES: Final = 8
+"""The size of a handle where it is asked for: a pointer's."""
 
 T = TypeVar("T")
 
@@ -205,6 +220,9 @@ def NCryptGetProperty(
     target = router.target(hObject, NCryptProvHandle, NCryptKeyHandle)
     is_key = isinstance(hObject, NCryptKeyHandle)
     if is_key and pszProperty == NCRYPT_PROVIDER_HANDLE_PROPERTY:
+        _output(cbOutput, lambda probe: HANDLE_BYTES if probe else None)
+        if cbOutput is None:
+            return HANDLE_BYTES
         return router.handle(
             NCryptProvHandle, Target(target.provider_name, target.table, target.provider, None)
         )
@@ -372,6 +390,130 @@ def NCryptVerifySignature(
     )
 
 
+@overload
+def NCryptEncrypt(
+    hKey: NCryptKeyHandle,
+    pbInput: bytes,
+    pPaddingInfo: EncryptionPaddingInfo = None,
+    dwFlags: int = 0,
+    *,
+    cbOutput: int = WHOLE,
+) -> bytes: ...
+@overload
+def NCryptEncrypt(
+    hKey: NCryptKeyHandle,
+    pbInput: bytes,
+    pPaddingInfo: EncryptionPaddingInfo = None,
+    dwFlags: int = 0,
+    *,
+    cbOutput: None,
+) -> int: ...
+def NCryptEncrypt(
+    hKey: NCryptKeyHandle,
+    pbInput: bytes,
+    pPaddingInfo: EncryptionPaddingInfo = None,
+    dwFlags: int = 0,
+    *,
+    cbOutput: int | None = WHOLE,
+) -> Any:
+    """Encrypt: RSA with no padding, PKCS #1 or OAEP, in this process; AES in the worker."""
+    return _crypt(_key(hKey), "encrypt", pbInput, pPaddingInfo, dwFlags, cbOutput)
+
+
+@overload
+def NCryptDecrypt(
+    hKey: NCryptKeyHandle,
+    pbInput: bytes,
+    pPaddingInfo: EncryptionPaddingInfo = None,
+    dwFlags: int = 0,
+    *,
+    cbOutput: int = WHOLE,
+) -> bytes: ...
+@overload
+def NCryptDecrypt(
+    hKey: NCryptKeyHandle,
+    pbInput: bytes,
+    pPaddingInfo: EncryptionPaddingInfo = None,
+    dwFlags: int = 0,
+    *,
+    cbOutput: None,
+) -> int: ...
+def NCryptDecrypt(
+    hKey: NCryptKeyHandle,
+    pbInput: bytes,
+    pPaddingInfo: EncryptionPaddingInfo = None,
+    dwFlags: int = 0,
+    *,
+    cbOutput: int | None = WHOLE,
+) -> Any:
+    """Decrypt. The size probe gives an upper bound.
+
+    Raises ``NTE_PERM`` where the key's usage does not include decrypting.
+    """
+    return _crypt(_key(hKey), "decrypt", pbInput, pPaddingInfo, dwFlags, cbOutput)
+
+
+def NCryptSecretAgreement(
+    hPrivKey: NCryptKeyHandle, hPubKey: NCryptKeyHandle, dwFlags: int = 0
+) -> NCryptSecretHandle:
+    """Agree on a secret (ECDH). Both keys come from one provider; the secret stays in a worker."""
+    private, public = _key(hPrivKey), _key(hPubKey)
+    if private.table is not public.table:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER, "the two keys come from different providers"
+        )
+    secret = private.table.secret_agreement(
+        private.provider, private.object, public.object, dwFlags
+    )
+    return process_router().handle(
+        NCryptSecretHandle,
+        Target(private.provider_name, private.table, private.provider, secret),
+    )
+
+
+@overload
+def NCryptDeriveKey(
+    hSharedSecret: NCryptSecretHandle,
+    pwszKDF: str,
+    pParameterList: Sequence[NCryptBuffer] | None = None,
+    dwFlags: int = 0,
+    *,
+    cbDerivedKey: int = 0,
+) -> bytes: ...
+@overload
+def NCryptDeriveKey(
+    hSharedSecret: NCryptSecretHandle,
+    pwszKDF: str,
+    pParameterList: Sequence[NCryptBuffer] | None = None,
+    dwFlags: int = 0,
+    *,
+    cbDerivedKey: None,
+) -> int: ...
+def NCryptDeriveKey(
+    hSharedSecret: NCryptSecretHandle,
+    pwszKDF: str,
+    pParameterList: Sequence[NCryptBuffer] | None = None,
+    dwFlags: int = 0,
+    *,
+    cbDerivedKey: int | None = 0,
+) -> Any:
+    """A key from an agreed secret: HASH, HMAC, HKDF or TRUNCATE.
+
+    ``cbDerivedKey`` bytes are wanted, 0 for as many as the function naturally gives; HASH, HMAC
+    and TRUNCATE give fewer where they have no more, as in CNG.
+    """
+    target = process_router().target(hSharedSecret, NCryptSecretHandle)
+    return target.table.derive_key(
+        target.provider,
+        target.object,
+        _reference(pwszKDF),
+        tuple(pParameterList or ()),
+        cbDerivedKey or 0,
+        dwFlags,
+        probe=cbDerivedKey is None,
+    )
+
+
 # --- how ---------------------------------------------------------------------------------------
 
 
@@ -381,6 +523,19 @@ def _provider(handle: object) -> Target:
 
 def _key(handle: object) -> Target:
     return process_router().target(handle, NCryptKeyHandle)
+
+
+def _crypt(
+    target: Target,
+    function: str,
+    data: bytes,
+    info: EncryptionPaddingInfo,
+    flags: int,
+    size: int | None,
+) -> Any:
+    member = getattr(target.table, function)
+    arguments = (target.provider, target.object, bytes(_reference(data)), info, flags)
+    return _output(size, lambda probe: member(*arguments, probe=probe))
 
 
 def _key_handle(target: Target, key: Any) -> NCryptKeyHandle:

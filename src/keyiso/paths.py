@@ -52,6 +52,11 @@ class Instance:
         return self.runtime / "supervisor.sock"
 
     @property
+    def notify_socket(self) -> Path:
+        """Where the services' heartbeats go (sd_notify(3))."""
+        return self.runtime / "notify.sock"
+
+    @property
     def workers(self) -> Path:
         """The directory of the workers' sockets, which only the KeyIso service may enter."""
         return self.runtime / "workers"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from keyiso import limits
-from keyiso.errors import ncrypt_error
+from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.function_table import KeyStorageFunctionTable, NCryptProviderName
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
 from keyiso.paths import client_instance
@@ -197,26 +197,33 @@ def _entry_points() -> tuple[Registration, ...]:
 
 
 def _files(directory: Path) -> tuple[Registration, ...]:
-    """The registrations of one directory. A file that is damaged registers nothing, loudly."""
+    """The registrations of one directory."""
     return tuple(_from_file(path) for path in sorted(directory.glob("*.toml")))
 
 
 def _from_file(path: Path) -> Registration:
+    """What a file registers. One that is damaged is its own provider's trouble only."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         image, comment = values["image"], values.get("comment", "")
-        if not isinstance(image, str) or not isinstance(comment, str):
-            raise TypeError
-    except (OSError, ValueError, KeyError, TypeError):
-        raise ncrypt_error(
-            Status.NTE_PROV_TYPE_ENTRY_BAD,
-            f"the provider registration {path} cannot be read",
-            'It is a TOML file with image = "package.module".',
-        ) from None
+    except (OSError, ValueError, KeyError, RecursionError):
+        image = comment = ""
+    if not isinstance(image, str) or not isinstance(comment, str) or not _is_module_name(image):
+        image, comment = "", "damaged registration"
     return Registration(path.stem, image, comment, str(path))
 
 
+def _is_module_name(image: str) -> bool:
+    return all(part.isidentifier() for part in image.split("."))
+
+
 def _load(registration: Registration) -> KeyStorageFunctionTable:
+    if not registration.image:
+        raise ncrypt_error(
+            Status.NTE_PROV_TYPE_ENTRY_BAD,
+            f"the provider registration {registration.source} cannot be read",
+            'It is a TOML file with image = "package.module".',
+        )
     try:
         module = importlib.import_module(registration.image)
     except ImportError as error:
@@ -226,18 +233,29 @@ def _load(registration: Registration) -> KeyStorageFunctionTable:
             f" cannot be imported: {error}",
             f"Install it for this Python, or remove its registration ({registration.source}).",
         ) from None
+    except Exception as error:  # whatever goes wrong in foreign code
+        raise _no_provider(registration, f"fails when it is imported ({_name(error)})") from error
     entry = getattr(module, ENTRY_FUNCTION, None)
     if not callable(entry):
-        raise ncrypt_error(
-            Status.NTE_PROVIDER_DLL_FAIL,
-            f"the image {registration.image!r} of the provider {registration.name!r} has no"
-            f" function {ENTRY_FUNCTION}",
-            f"It is not a key storage provider; correct its registration ({registration.source}).",
-        )
-    table = entry(registration.name, 0)
+        raise _no_provider(registration, f"has no function {ENTRY_FUNCTION}")
+    try:
+        table = entry(registration.name, 0)
+    except NCryptError:
+        raise
+    except Exception as error:
+        raise _no_provider(registration, f"fails when it is loaded ({_name(error)})") from error
     if not isinstance(table, KeyStorageFunctionTable):
-        raise ncrypt_error(
-            Status.NTE_PROVIDER_DLL_FAIL,
-            f"{registration.image}.{ENTRY_FUNCTION} returned no function table",
-        )
+        raise _no_provider(registration, f"returns no function table from {ENTRY_FUNCTION}")
     return table
+
+
+def _no_provider(registration: Registration, why: str) -> NCryptError:
+    return ncrypt_error(
+        Status.NTE_PROVIDER_DLL_FAIL,
+        f"the image {registration.image!r} of the provider {registration.name!r} {why}",
+        f"It is not a key storage provider; correct its registration ({registration.source}).",
+    )
+
+
+def _name(error: Exception) -> str:
+    return type(error).__name__

@@ -24,6 +24,7 @@ from keyiso.wire.messages import (
     result_of,
 )
 from keyiso.wire.session import (
+    FrameTooLongError,
     RemoteProtocolError,
     Role,
     Session,
@@ -105,10 +106,13 @@ class Connection:
         Raises `ConnectionLost`, or the status that the service answers. Whatever ends the wait
         early (a signal's exception too) also ends the connection, as an answer is still due.
         """
+        try:
+            call_id, frame = self._frame(operation, trace, hops)
+        except FrameTooLongError as error:
+            raise ncrypt_error(Status.NTE_INVALID_PARAMETER, error.cause) from None
         self._set_timeout(timeout)
         try:
             frames = [self._frame(early, trace, hops)[1] for early in before]
-            call_id, frame = self._frame(operation, trace, hops)
             self._send(b"".join((*frames, frame)) if frames else frame)
             answer = self._answer_to(call_id)
         except BaseException:

@@ -17,6 +17,9 @@ from keyiso.errors import ncrypt_error
 from keyiso.status import Status
 
 VERSION: Final = 1
+_OVERHEAD: Final = 1 + 32 + 16
+"""Version, encapsulated key, tag: bytes."""
+
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -31,12 +34,22 @@ def seal_import(pkcs8: bytes, worker_key: bytes, terms: msgspec.Struct) -> bytes
             f"the private key has {len(pkcs8)} bytes;"
             f" PRIVATE_KEY_BYTES is {limits.PRIVATE_KEY_BYTES}",
         )
-    public = X25519PublicKey.from_public_bytes(worker_key)
-    return bytes([VERSION]) + _SUITE.encrypt(pkcs8, public, _info(terms))
+    try:
+        public = X25519PublicKey.from_public_bytes(worker_key)
+        return bytes([VERSION]) + _SUITE.encrypt(pkcs8, public, _info(terms))
+    except ValueError:
+        raise ncrypt_error(
+            Status.NTE_BAD_DATA, "what came as the worker's import key is not one"
+        ) from None
 
 
 def open_import(sealed: bytes, key: X25519PrivateKey, terms: msgspec.Struct) -> bytes:
     """The private key that was sealed under exactly these terms. Raises ``NTE_BAD_DATA``."""
+    if len(sealed) > limits.PRIVATE_KEY_BYTES + _OVERHEAD:
+        raise ncrypt_error(
+            Status.KEYISO_E_LIMIT,
+            f"the sealed import holds more than PRIVATE_KEY_BYTES ({limits.PRIVATE_KEY_BYTES})",
+        )
     if sealed[:1] != bytes([VERSION]):
         raise ncrypt_error(Status.NTE_BAD_VER, "the sealed import has a version not known here")
     try:

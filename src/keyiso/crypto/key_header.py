@@ -10,7 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from keyiso import limits
-from keyiso.errors import ncrypt_error
+from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.names import check_name
 from keyiso.status import Status
 
@@ -94,12 +94,15 @@ def decode_header(data: bytes) -> KeyHeader:
     """The header of its bytes. Raises ``NTE_BAD_DATA`` for anything that is not one."""
     try:
         header = _DECODER.decode(data)
-    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ncrypt_error(Status.NTE_BAD_DATA, "the key's header cannot be read") from None
     if len(header.key_id) != limits.KEY_ID_BYTES or len(header.root_id) != limits.ROOT_ID_BYTES:
         raise ncrypt_error(Status.NTE_BAD_DATA, "an id in the key's header has a wrong length")
     if len(header.access) > limits.ACCESS_ENTRIES:
         raise ncrypt_error(Status.NTE_BAD_DATA, "the access list in the key's header is too long")
     if header.name:
-        check_name(header.name)
+        try:
+            check_name(header.name)
+        except NCryptError as error:
+            raise ncrypt_error(Status.NTE_BAD_DATA, error.cause) from None
     return header

@@ -9,10 +9,12 @@ import hashlib
 import struct
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from keyiso.crypto.signatures import PublicKey
+from keyiso.crypto.algorithms import ALGORITHMS, Algorithm, algorithm_of_curve
+from keyiso.crypto.key_types import PublicKey
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.identifiers import (
     BCRYPT_ECCPUBLIC_BLOB,
@@ -20,6 +22,9 @@ from keyiso.identifiers import (
     BCRYPT_RSAPUBLIC_BLOB,
 )
 from keyiso.magics import (
+    BCRYPT_ECDH_PUBLIC_P256_MAGIC,
+    BCRYPT_ECDH_PUBLIC_P384_MAGIC,
+    BCRYPT_ECDH_PUBLIC_P521_MAGIC,
     BCRYPT_ECDSA_PUBLIC_P256_MAGIC,
     BCRYPT_ECDSA_PUBLIC_P384_MAGIC,
     BCRYPT_ECDSA_PUBLIC_P521_MAGIC,
@@ -27,14 +32,22 @@ from keyiso.magics import (
 )
 from keyiso.status import Status
 
+PUBLIC_BLOBS: Final = (BCRYPT_PUBLIC_KEY_BLOB, BCRYPT_RSAPUBLIC_BLOB, BCRYPT_ECCPUBLIC_BLOB)
+
+ED25519_PUBLIC_MAGIC: Final = 0x31504445
+"""EDP1: keyiso's own, for a key that CNG has no blob for."""
+
 _RSA_HEADER: Final = struct.Struct("<6I")
 _ECC_HEADER: Final = struct.Struct("<2I")
-_CURVE_OF_MAGIC: Final[dict[int, type[ec.EllipticCurve]]] = {
-    BCRYPT_ECDSA_PUBLIC_P256_MAGIC: ec.SECP256R1,
-    BCRYPT_ECDSA_PUBLIC_P384_MAGIC: ec.SECP384R1,
-    BCRYPT_ECDSA_PUBLIC_P521_MAGIC: ec.SECP521R1,
+_CURVES: Final[dict[int, tuple[str, type[ec.EllipticCurve]]]] = {
+    BCRYPT_ECDSA_PUBLIC_P256_MAGIC: ("ECDSA", ec.SECP256R1),
+    BCRYPT_ECDSA_PUBLIC_P384_MAGIC: ("ECDSA", ec.SECP384R1),
+    BCRYPT_ECDSA_PUBLIC_P521_MAGIC: ("ECDSA", ec.SECP521R1),
+    BCRYPT_ECDH_PUBLIC_P256_MAGIC: ("ECDH", ec.SECP256R1),
+    BCRYPT_ECDH_PUBLIC_P384_MAGIC: ("ECDH", ec.SECP384R1),
+    BCRYPT_ECDH_PUBLIC_P521_MAGIC: ("ECDH", ec.SECP521R1),
 }
-_MAGIC_OF_CURVE: Final = {curve().name: magic for magic, curve in _CURVE_OF_MAGIC.items()}
+_MAGICS: Final = {(group, curve().name): magic for magic, (group, curve) in _CURVES.items()}
 
 
 def public_key_der(key: PublicKey) -> bytes:
@@ -48,10 +61,16 @@ def load_public_key(der: bytes) -> PublicKey:
     """The key of a DER SubjectPublicKeyInfo. Raises ``NTE_BAD_DATA`` for anything else."""
     try:
         key = serialization.load_der_public_key(der)
+    except UnsupportedAlgorithm:
+        raise ncrypt_error(
+            Status.NTE_NOT_SUPPORTED, "keys of this algorithm or curve are not supported"
+        ) from None
     except ValueError:
         raise _bad_blob("it is not a public key in DER") from None
-    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+    if not isinstance(key, PublicKey):
         raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "keys of this algorithm are not supported")
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        algorithm_of_curve(key.curve, "ECDSA")  # raises for a curve that keyiso has not
     return key
 
 
@@ -60,36 +79,32 @@ def fingerprint(public_der: bytes) -> bytes:
     return hashlib.sha256(public_der).digest()
 
 
-def export_public_blob(key: PublicKey, blob_type: str) -> bytes:
-    """The key as a CNG public blob.
+def export_public_blob(key: PublicKey, group: str, blob_type: str) -> bytes:
+    """The key as a CNG public blob; ``group`` tells an ECDSA key from an ECDH one.
 
     Raises ``NTE_BAD_TYPE`` when the key cannot be exported as that type, ``NTE_NOT_SUPPORTED``
     for a type that keyiso does not know as public.
     """
-    if blob_type not in (BCRYPT_PUBLIC_KEY_BLOB, BCRYPT_RSAPUBLIC_BLOB, BCRYPT_ECCPUBLIC_BLOB):
+    if blob_type not in PUBLIC_BLOBS:
         raise ncrypt_error(
             Status.NTE_NOT_SUPPORTED, f"the blob type {blob_type!r:.80} is not a public one"
         )
     if isinstance(key, rsa.RSAPublicKey):
-        if blob_type == BCRYPT_ECCPUBLIC_BLOB:
-            raise _bad_type("an RSA key", blob_type)
-        numbers = key.public_numbers()
-        exponent = _to_bytes(numbers.e, (numbers.e.bit_length() + 7) // 8)
-        modulus = _to_bytes(numbers.n, (key.key_size + 7) // 8)
-        header = _RSA_HEADER.pack(
-            BCRYPT_RSAPUBLIC_MAGIC, key.key_size, len(exponent), len(modulus), 0, 0
-        )
-        return header + exponent + modulus
-    if blob_type == BCRYPT_RSAPUBLIC_BLOB:
-        raise _bad_type("an elliptic curve key", blob_type)
-    size = (key.curve.key_size + 7) // 8
-    point = key.public_numbers()
-    header = _ECC_HEADER.pack(_MAGIC_OF_CURVE[key.curve.name], size)
-    return header + _to_bytes(point.x, size) + _to_bytes(point.y, size)
+        if blob_type != BCRYPT_ECCPUBLIC_BLOB:
+            return _rsa_blob(key)
+    elif isinstance(key, ed25519.Ed25519PublicKey):
+        if blob_type == BCRYPT_PUBLIC_KEY_BLOB:
+            value = key.public_bytes_raw()
+            return _ECC_HEADER.pack(ED25519_PUBLIC_MAGIC, len(value)) + value
+    elif blob_type != BCRYPT_RSAPUBLIC_BLOB:
+        return _ecc_blob(key, group)
+    raise ncrypt_error(Status.NTE_BAD_TYPE, f"the key cannot be exported as {blob_type}")
 
 
-def import_public_blob(blob: bytes) -> PublicKey:
-    """The key of a CNG public blob.
+def import_public_blob(
+    blob: bytes, blob_type: str = BCRYPT_PUBLIC_KEY_BLOB
+) -> tuple[PublicKey, Algorithm]:
+    """The key of a CNG public blob, and its algorithm.
 
     Raises ``NTE_INVALID_PARAMETER`` for an unknown magic and ``NTE_BAD_DATA`` where lengths or
     numbers are wrong, as the Microsoft software provider does. The header's bit length is not
@@ -98,16 +113,44 @@ def import_public_blob(blob: bytes) -> PublicKey:
     if len(blob) < _ECC_HEADER.size:
         raise _bad_blob("it is shorter than its header")
     magic, size = _ECC_HEADER.unpack_from(blob)
+    body = blob[_ECC_HEADER.size :]
+    is_rsa = magic == BCRYPT_RSAPUBLIC_MAGIC
+    if blob_type != BCRYPT_PUBLIC_KEY_BLOB and is_rsa != (blob_type == BCRYPT_RSAPUBLIC_BLOB):
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER, f"the blob's magic {magic:#010x} is not {blob_type}'s"
+        )
     try:
-        if magic == BCRYPT_RSAPUBLIC_MAGIC:
-            return _rsa_key(blob)
-        if magic in _CURVE_OF_MAGIC:
-            return _ecc_key(_CURVE_OF_MAGIC[magic](), size, blob[_ECC_HEADER.size :])
+        if is_rsa:
+            return _rsa_key(blob), ALGORITHMS["RSA"]
+        if magic in _CURVES:
+            group, curve = _CURVES[magic]
+            return _ecc_key(curve(), size, body), algorithm_of_curve(curve(), group)
+        if magic == ED25519_PUBLIC_MAGIC:
+            if size != len(body):
+                raise _bad_blob("its lengths do not add up")
+            return ed25519.Ed25519PublicKey.from_public_bytes(body), ALGORITHMS["ED25519"]
     except ValueError:
         raise _bad_blob("its numbers are not a public key") from None
     raise ncrypt_error(
         Status.NTE_INVALID_PARAMETER, f"the blob's magic {magic:#010x} is not a public key's"
     )
+
+
+def _rsa_blob(key: rsa.RSAPublicKey) -> bytes:
+    numbers = key.public_numbers()
+    exponent = _to_bytes(numbers.e, (numbers.e.bit_length() + 7) // 8)
+    modulus = _to_bytes(numbers.n, (key.key_size + 7) // 8)
+    header = _RSA_HEADER.pack(
+        BCRYPT_RSAPUBLIC_MAGIC, key.key_size, len(exponent), len(modulus), 0, 0
+    )
+    return header + exponent + modulus
+
+
+def _ecc_blob(key: ec.EllipticCurvePublicKey, group: str) -> bytes:
+    size = (key.curve.key_size + 7) // 8
+    point = key.public_numbers()
+    header = _ECC_HEADER.pack(_MAGICS[group, key.curve.name], size)
+    return header + _to_bytes(point.x, size) + _to_bytes(point.y, size)
 
 
 def _rsa_key(blob: bytes) -> rsa.RSAPublicKey:
@@ -131,10 +174,6 @@ def _ecc_key(curve: ec.EllipticCurve, size: int, body: bytes) -> ec.EllipticCurv
 
 def _to_bytes(number: int, size: int) -> bytes:
     return number.to_bytes(size, "big")
-
-
-def _bad_type(key: str, blob_type: str) -> NCryptError:
-    return ncrypt_error(Status.NTE_BAD_TYPE, f"{key} cannot be exported as {blob_type}")
 
 
 def _bad_blob(cause: str) -> NCryptError:

@@ -9,16 +9,14 @@ from typing import Final
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
 from keyiso import limits
 from keyiso.crypto.digests import hash_named
+from keyiso.crypto.key_types import PrivateKey, PublicKey, SymmetricKey
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import BCRYPT_PAD_PKCS1, BCRYPT_PAD_PSS
 from keyiso.status import Status
-
-PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 
 class Padding(msgspec.Struct, frozen=True, array_like=True):
@@ -40,8 +38,16 @@ _ECDSA_HASHES: Final = {32: hashes.SHA256(), 48: hashes.SHA384(), 64: hashes.SHA
 def sign_digest(key: PrivateKey, digest: bytes, pad: Padding) -> bytes:
     """Sign a hash of at most 64 bytes (or, for raw PKCS #1, a DigestInfo).
 
-    Raises ``NTE_INVALID_PARAMETER`` where padding, hash and key do not fit each other.
+    Ed25519 signs a whole message instead (PureEdDSA, RFC 8032), of at most ``MESSAGE_BYTES``.
+    Raises ``NTE_INVALID_PARAMETER`` where padding, hash and key do not fit each other, and
+    ``NTE_BAD_ALGID`` for a key that cannot sign.
     """
+    if isinstance(key, SymmetricKey):
+        raise ncrypt_error(Status.NTE_BAD_ALGID, "an AES key does not sign")
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        _refuse_padding(pad)
+        _check_message(digest)
+        return key.sign(digest)
     if isinstance(key, rsa.RSAPrivateKey):
         scheme, prehashed = _rsa_padding(key.key_size, digest, pad)
         try:
@@ -66,6 +72,10 @@ def verify_digest(key: PublicKey, digest: bytes, signature: bytes, pad: Padding)
     try:
         if isinstance(key, rsa.RSAPublicKey):
             _verify_rsa(key, digest, signature, pad)
+        elif isinstance(key, ed25519.Ed25519PublicKey):
+            _refuse_padding(pad)
+            _check_message(digest)
+            key.verify(signature, digest)
         else:
             _refuse_padding(pad)
             size = _field_bytes(key.curve)
@@ -76,6 +86,8 @@ def verify_digest(key: PublicKey, digest: bytes, signature: bytes, pad: Padding)
         raise ncrypt_error(
             Status.NTE_BAD_SIGNATURE, "the signature is not one of this key over this hash"
         ) from None
+    except ValueError:
+        raise _unfit("the modulus is too short for this hash and salt") from None
 
 
 def _verify_rsa(key: rsa.RSAPublicKey, digest: bytes, signature: bytes, pad: Padding) -> None:
@@ -90,6 +102,8 @@ def signature_bytes(key: PublicKey) -> int:
     """The length of this key's signatures in bytes."""
     if isinstance(key, rsa.RSAPublicKey):
         return (key.key_size + 7) // 8
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return 64
     return 2 * _field_bytes(key.curve)
 
 
@@ -102,7 +116,10 @@ def _rsa_padding(
         return padding.PKCS1v15(), utils.NoDigestInfo()
     if pad.scheme not in (BCRYPT_PAD_PKCS1, BCRYPT_PAD_PSS):
         raise _unfit("an RSA signature needs a padding: PKCS #1 or PSS")
-    algorithm = hash_named(pad.hash_name)
+    try:
+        algorithm = hash_named(pad.hash_name)
+    except NCryptError as error:
+        raise _unfit(error.cause) from None
     if len(digest) != algorithm.digest_size:
         raise _unfit(f"a {pad.hash_name} hash has {algorithm.digest_size} bytes, not {len(digest)}")
     prehashed = utils.Prehashed(algorithm)
@@ -115,7 +132,12 @@ def _rsa_padding(
 
 def _refuse_padding(pad: Padding) -> None:
     if pad != NO_PADDING:
-        raise _unfit("ECDSA has no padding: pass no padding information and no padding flag")
+        raise _unfit("this key has no padding: pass no padding information and no padding flag")
+
+
+def _check_message(message: bytes) -> None:
+    if len(message) > limits.MESSAGE_BYTES:
+        raise _unfit(f"a message has at most MESSAGE_BYTES ({limits.MESSAGE_BYTES}) bytes here")
 
 
 def _ecdsa_number(digest: bytes, field_bytes: int) -> tuple[bytes, utils.Prehashed]:

@@ -33,10 +33,17 @@ class EventLog:
             self._rotate_when_large()
             descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             try:
-                os.write(descriptor, line.encode("ascii"))
+                self._append(descriptor, line.encode("ascii"))
             finally:
                 os.close(descriptor)
         except OSError:
+            self.lost += 1
+
+    def _append(self, descriptor: int, line: bytes) -> None:
+        """A whole line or nothing: half a one would spoil the next."""
+        before = os.fstat(descriptor).st_size
+        if os.write(descriptor, line) < len(line):
+            os.ftruncate(descriptor, before)
             self.lost += 1
 
     def _rotate_when_large(self) -> None:

@@ -1,6 +1,7 @@
 """``python -I -m keyiso.keyiso_service``: the KeyIso service. Started by the supervisor."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.service import KeyIsoService
 from keyiso.keyiso_service.workers import Workers
+from keyiso.server.heartbeat import start_heartbeat
 from keyiso.server.identity import new_identity
 from keyiso.server.loop import Loop
 from keyiso.server.startup import (
@@ -36,6 +38,7 @@ def main(arguments: list[str]) -> int:
         return 1
     loop = Loop(SystemClock())
     stop_on_signals(loop, loop.stop)
+    start_heartbeat(loop, os.environ)
     identity = new_identity(options.service)
     store = KeyStore(loop, options.store, identity.boot_id)
     service = KeyIsoService(

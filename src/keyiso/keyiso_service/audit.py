@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from keyiso import limits
 from keyiso.clock import Clock
 from keyiso.crypto.key_header import KeyHeader
 from keyiso.errors import NCryptError
@@ -18,7 +19,7 @@ from keyiso.events.records import (
 )
 from keyiso.flags import NCRYPT_MACHINE_KEY_FLAG, NCRYPT_OVERWRITE_KEY_FLAG
 from keyiso.keyiso_service.client import Client
-from keyiso.names import decode_name, printable_name
+from keyiso.names import printable_name
 from keyiso.status import Status
 from keyiso.wire.messages import Call
 from keyiso.wire.operations import DeleteKey, KeyTerms, OpenKey
@@ -42,7 +43,7 @@ class Audit:
             client,
             call.trace,
             {
-                "ProviderName": call.operation.provider,
+                "ProviderName": _clipped(call.operation.provider),
                 "KeyName": _printable(call.operation.name),
                 "Status": error.status,
                 "ProcessName": client.process,
@@ -58,9 +59,9 @@ class Audit:
             client,
             trace,
             {
-                "ProviderName": terms.provider,
+                "ProviderName": _clipped(terms.provider),
                 "KeyName": _printable(terms.name),
-                "AlgorithmName": terms.algorithm,
+                "AlgorithmName": _clipped(terms.algorithm),
                 "Flags": _flags(terms),
                 "Status": error.status,
                 "ProcessName": client.process,
@@ -100,7 +101,7 @@ class Audit:
             client,
             trace,
             {
-                "ProviderName": terms.provider,
+                "ProviderName": _clipped(terms.provider),
                 "KeyModificationType": modification,
                 "Flags": _flags(terms),
                 **_who(client, terms.name, unique_name),
@@ -123,7 +124,7 @@ class Audit:
             client,
             call.trace,
             {
-                "ProviderName": operation.provider,
+                "ProviderName": _clipped(operation.provider),
                 "Flags": NCRYPT_MACHINE_KEY_FLAG if operation.scope == "machine" else 0,
                 "DeletionType": _DELETED,
                 **_who(client, operation.name, operation.key_id.hex()),
@@ -166,4 +167,10 @@ def _status(error: NCryptError | None) -> int:
 
 
 def _printable(name: bytes) -> str:
-    return printable_name(decode_name(name))
+    """A name as it came, which need not be one, in no more characters than a name may have."""
+    text = name[: 2 * limits.NAME_UNITS].decode("utf-16-le", "replace")
+    return printable_name(text)
+
+
+def _clipped(text: str) -> str:
+    return printable_name(text[: limits.PROVIDER_NAME_UNITS])

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from keyiso import limits
 from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import KeyHeader, Right
 from keyiso.errors import Hop, NCryptError, ncrypt_error
@@ -25,6 +26,7 @@ from keyiso.keyiso_service.terms import (
     request_hash,
 )
 from keyiso.keyiso_service.workers import Workers
+from keyiso.names import check_name
 from keyiso.server.identity import Identity
 from keyiso.status import Status
 from keyiso.store.keys import KeyReader, StoredKey
@@ -128,6 +130,7 @@ class KeyChanges:
         return header
 
     async def _authenticated(self, client: Client, blob: bytes, call: Call[Any]) -> KeyHeader:
+        read_header(blob)  # what is no blob is not worth a worker's time
         answer = await self._workers.any().call(
             Authenticate(blob), trace=call.trace, hops=self._hops(call)
         )
@@ -213,6 +216,8 @@ class KeyChanges:
             if present is not None:
                 change.delete(present.key_id)
                 change.revoke(present.key_id, boot_id)
+            elif change.key_count(partition) >= limits.KEYS_PER_USER:
+                raise _too_many("stored keys", "KEYS_PER_USER", limits.KEYS_PER_USER)
             change.insert(
                 StoredKey(
                     header.key_id,
@@ -225,6 +230,7 @@ class KeyChanges:
                 )
             )
             made = _Change(header, b"" if present is None else present.key_id)
+            _check_operation_count(change, uid)
             change.remember(
                 uid, terms.operation_id, request_hash(terms), msgspec.msgpack.encode(made)
             )
@@ -263,6 +269,7 @@ class KeyChanges:
         operation = call.operation
         check_operation_id(operation.operation_id)
         check_provider(operation.provider)
+        check_name(operation.name)
         uid, hashed = client.peer.uid, request_hash(operation)
         remembered = self._store.read.remembered(uid, operation.operation_id)
         if remembered is not None:
@@ -279,6 +286,7 @@ class KeyChanges:
                 raise no_such_key(operation.scope, operation.name)
             change.delete(present.key_id)
             change.revoke(present.key_id, boot_id)
+            _check_operation_count(change, uid)
             change.remember(uid, operation.operation_id, hashed, b"")
 
         present = self._store.read.find(operation.provider, partition, operation.name)
@@ -304,7 +312,7 @@ class KeyChanges:
         await self._workers.revoke((key_id,), trace=call.trace, hops=self._hops(call))
 
     def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:
-        return (*call.hops, self._identity.hop(type(call.operation).__name__))
+        return self._identity.onward(call.hops, type(call.operation).__name__)
 
 
 class _Change(msgspec.Struct, frozen=True, array_like=True):
@@ -332,6 +340,19 @@ def _ephemeral_gone() -> NCryptError:
         Status.KEYISO_E_EPHEMERAL_GONE,
         "the ephemeral key was freed or is not one of this client",
         "Create a new key.",
+    )
+
+
+def _check_operation_count(change: KeyTransaction, uid: int) -> None:
+    if change.operation_count(uid) >= limits.OPERATION_IDS_PER_USER:
+        raise _too_many(
+            "changes in a short time", "OPERATION_IDS_PER_USER", limits.OPERATION_IDS_PER_USER
+        )
+
+
+def _too_many(what: str, name: str, limit: int) -> NCryptError:
+    return ncrypt_error(
+        Status.KEYISO_E_LIMIT, f"the user has {name} ({limit}) {what}", "Delete some, or wait."
     )
 
 

@@ -239,7 +239,7 @@ class KeyIsoService:
         )
 
     def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:
-        return (*call.hops, self._identity.hop(type(call.operation).__name__))
+        return self._identity.onward(call.hops, type(call.operation).__name__)
 
 
 def _check_row(stored: StoredKey, header: KeyHeader) -> None:

@@ -9,7 +9,7 @@ from keyiso import limits
 from keyiso.crypto.algorithms import algorithm_named, check_length
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import NCRYPT_ALLOW_ALL_USAGES
-from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
+from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, NCRYPT_AES_ALGORITHM
 from keyiso.names import check_name
 from keyiso.status import Status
 from keyiso.wire.operations import KeyTerms
@@ -41,7 +41,7 @@ def check_terms(terms: KeyTerms, uid: int, *, imported: bool) -> None:
     if terms.export_policy & ~EXPORT_POLICY_BITS:
         raise _unfit("the export policy has bits that are not defined")
     if imported:
-        if terms.algorithm or terms.bits:
+        if terms.algorithm not in ("", NCRYPT_AES_ALGORITHM) or terms.bits:
             raise _unfit("an imported key brings its own algorithm and length")
     else:
         check_length(algorithm_named(terms.algorithm), terms.bits)

@@ -13,7 +13,7 @@ from keyiso.server.loop import Loop
 from keyiso.server.promise import Promise
 from keyiso.status import Status
 from keyiso.wire.messages import Operation
-from keyiso.wire.operations import GetWorkerStatus, Revoke, WorkerStatus
+from keyiso.wire.operations import GetWorkerStatus, RenewLease, Revoke, WorkerStatus
 
 GENERATOR = "software-generator"
 """Does the work that takes longer than 20 ms, so that nobody waits behind it."""
@@ -29,6 +29,7 @@ class Workers:
         sockets: Sequence[Path],
         revoked: Callable[[], tuple[bytes, ...]],
     ) -> None:
+        self._loop = loop
         self._revoked = revoked
         self._links = tuple(
             Link(
@@ -42,6 +43,7 @@ class Workers:
             for path in sockets
         )
         self._turn = itertools.count()
+        self._renew_leases()
 
     @property
     def channels(self) -> int:
@@ -114,7 +116,16 @@ class Workers:
         revoked = self._revoked()
         for start in range(0, len(revoked), _REVOKED_AT_ONCE):
             link.call(Revoke(revoked[start : start + _REVOKED_AT_ONCE]))
+        link.call(RenewLease())
 
+    def _renew_leases(self) -> None:
+        for link in self._links:
+            if link.ready:
+                link.call(RenewLease())
+        self._loop.call_later(limits.LEASE_SECONDS / _RENEWALS_PER_LEASE, self._renew_leases)
+
+
+_RENEWALS_PER_LEASE = 4
 
 _REVOKED_AT_ONCE = 10_000
 """Key ids in one frame: 180 KiB."""

@@ -13,8 +13,11 @@ from keyiso.client.request import Request
 from keyiso.crypto.algorithms import ALGORITHMS, algorithm_named
 from keyiso.crypto.import_seal import seal_import
 from keyiso.crypto.key_header import Scope
-from keyiso.crypto.public_keys import export_public_blob, import_public_blob
-from keyiso.crypto.signatures import NO_PADDING, Padding, signature_bytes, verify_digest
+from keyiso.crypto.public_keys import (
+    PUBLIC_BLOBS,
+    export_public_blob,
+    import_public_blob,
+)
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import (
     AT_KEYEXCHANGE,
@@ -24,8 +27,6 @@ from keyiso.flags import (
     NCRYPT_MACHINE_KEY_FLAG,
     NCRYPT_NO_KEY_VALIDATION,
     NCRYPT_OVERWRITE_KEY_FLAG,
-    NCRYPT_PAD_PKCS1_FLAG,
-    NCRYPT_PAD_PSS_FLAG,
     NCRYPT_PERSIST_FLAG,
     NCRYPT_PERSIST_ONLY_FLAG,
     NCRYPT_PREFER_VBS_FLAG,
@@ -36,19 +37,15 @@ from keyiso.flags import (
     NCRYPTBUFFER_PKCS_SECRET,
 )
 from keyiso.function_table import (
-    BCRYPT_PKCS1_PADDING_INFO,
-    BCRYPT_PSS_PADDING_INFO,
     KeyStorageFunctionTable,
     NCryptAlgorithmName,
     NCryptBuffer,
     NCryptKeyName,
-    PaddingInfo,
 )
 from keyiso.identifiers import (
-    BCRYPT_ECCPUBLIC_BLOB,
-    BCRYPT_PUBLIC_KEY_BLOB,
-    BCRYPT_RSAPUBLIC_BLOB,
+    BCRYPT_KEY_DATA_BLOB,
     MS_KEY_STORAGE_PROVIDER,
+    NCRYPT_AES_ALGORITHM,
     NCRYPT_IMPL_TYPE_PROPERTY,
     NCRYPT_MAX_NAME_LENGTH_PROPERTY,
     NCRYPT_NAME_PROPERTY,
@@ -57,6 +54,9 @@ from keyiso.identifiers import (
 )
 from keyiso.limits import NAME_UNITS
 from keyiso.names import decode_name, encode_name
+from keyiso.providers.software_encryption import (
+    key_data,
+)
 from keyiso.providers.software_key import (
     Draft,
     SoftwareKey,
@@ -64,19 +64,20 @@ from keyiso.providers.software_key import (
     not_supported_property,
     utf16,
 )
+from keyiso.providers.software_operations import KeyOperations, check_flags
 from keyiso.status import Status
 from keyiso.wire.operations import (
     Created,
     CreateKey,
     DeleteKey,
     EnumKeys,
+    ExportPrivate,
     FindKey,
     GetImportKey,
     ImportKey,
     KeyName,
     KeyTerms,
     ReleaseEphemeral,
-    Sign,
 )
 
 VERSION: Final = 0x00010000
@@ -89,9 +90,8 @@ _CREATE_FLAGS: Final = (
 _OPEN_FLAGS: Final = NCRYPT_MACHINE_KEY_FLAG | NCRYPT_SILENT_FLAG
 _IMPORT_FLAGS: Final = _CREATE_FLAGS | NCRYPT_NO_KEY_VALIDATION | NCRYPT_DO_NOT_FINALIZE_FLAG
 _FINALIZE_FLAGS: Final = NCRYPT_NO_KEY_VALIDATION | NCRYPT_SILENT_FLAG
-_PROPERTY_FLAGS: Final = NCRYPT_PERSIST_FLAG | NCRYPT_PERSIST_ONLY_FLAG | NCRYPT_SILENT_FLAG
-_PADDING_FLAGS: Final = NCRYPT_PAD_PKCS1_FLAG | NCRYPT_PAD_PSS_FLAG
-_PUBLIC_BLOBS: Final = (BCRYPT_PUBLIC_KEY_BLOB, BCRYPT_RSAPUBLIC_BLOB, BCRYPT_ECCPUBLIC_BLOB)
+_GET_FLAGS: Final = NCRYPT_PERSIST_ONLY_FLAG | NCRYPT_SILENT_FLAG
+_SET_FLAGS: Final = NCRYPT_PERSIST_FLAG | NCRYPT_PERSIST_ONLY_FLAG | NCRYPT_SILENT_FLAG
 
 
 def get_key_storage_interface(provider_name: str, flags: int) -> KeyStorageFunctionTable:
@@ -113,6 +113,7 @@ class SoftwareProvider:
 
     def __init__(self, binding: Binding) -> None:
         self._binding = binding
+        self._operations = KeyOperations(binding)
 
     def function_table(self) -> KeyStorageFunctionTable:
         return KeyStorageFunctionTable(
@@ -131,8 +132,13 @@ class SoftwareProvider:
             enum_keys=self._enum_keys,
             import_key=self._import_key,
             export_key=self._export_key,
-            sign_hash=self._sign_hash,
-            verify_signature=self._verify_signature,
+            encrypt=self._operations.encrypt,
+            decrypt=self._operations.decrypt,
+            secret_agreement=self._operations.secret_agreement,
+            derive_key=self._operations.derive_key,
+            free_secret=lambda provider, secret: None,
+            sign_hash=self._operations.sign_hash,
+            verify_signature=self._operations.verify_signature,
         )
 
     # --- provider ------------------------------------------------------------------------------
@@ -142,7 +148,7 @@ class SoftwareProvider:
         return name
 
     def _get_provider_property(self, provider: Any, name: str, flags: int) -> bytes:
-        check_flags(flags, _PROPERTY_FLAGS)
+        check_flags(flags, _GET_FLAGS)
         values = {
             NCRYPT_NAME_PROPERTY: utf16(MS_KEY_STORAGE_PROVIDER),
             NCRYPT_IMPL_TYPE_PROPERTY: dword(NCRYPT_IMPL_SOFTWARE_FLAG),
@@ -255,13 +261,13 @@ class SoftwareProvider:
                 raise  # one that is gone is what was wanted
 
     def _get_key_property(self, provider: Any, key: SoftwareKey, name: str, flags: int) -> bytes:
-        check_flags(flags, _PROPERTY_FLAGS)
+        check_flags(flags, _GET_FLAGS)
         return key.get_property(name)
 
     def _set_key_property(
         self, provider: Any, key: SoftwareKey, name: str, value: bytes, flags: int
     ) -> None:
-        check_flags(flags, _PROPERTY_FLAGS)
+        check_flags(flags, _SET_FLAGS)
         key.set_property(name, value)
 
     # --- import and export ---------------------------------------------------------------------
@@ -278,15 +284,19 @@ class SoftwareProvider:
         check_flags(flags, _IMPORT_FLAGS)
         if import_key is not None:
             raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "importing under a key is not supported")
-        if blob_type in _PUBLIC_BLOBS:
-            return SoftwareKey(public_key=import_public_blob(data))
-        if blob_type != NCRYPT_PKCS8_PRIVATE_KEY_BLOB:
+        if blob_type in PUBLIC_BLOBS:
+            return SoftwareKey(public_key=import_public_blob(data, blob_type))
+        _refuse_vbs(flags)
+        draft = _draft(_text(parameters, NCRYPTBUFFER_PKCS_KEY_NAME), flags)
+        if blob_type == NCRYPT_PKCS8_PRIVATE_KEY_BLOB:
+            draft.imported = _clear_pkcs8(data, _text(parameters, NCRYPTBUFFER_PKCS_SECRET))
+        elif blob_type == BCRYPT_KEY_DATA_BLOB:
+            draft.imported = key_data(data)
+            draft.algorithm = ALGORITHMS[NCRYPT_AES_ALGORITHM]
+        else:
             raise ncrypt_error(
                 Status.NTE_NOT_SUPPORTED, f"the blob type {blob_type!r:.80} cannot be imported"
             )
-        _refuse_vbs(flags)
-        draft = _draft(_text(parameters, NCRYPTBUFFER_PKCS_KEY_NAME), flags)
-        draft.pkcs8 = _clear_pkcs8(data, _text(parameters, NCRYPTBUFFER_PKCS_SECRET))
         self._refuse_existing(draft)
         key = SoftwareKey(draft=draft)
         if not flags & NCRYPT_DO_NOT_FINALIZE_FLAG:
@@ -305,45 +315,16 @@ class SoftwareProvider:
         probe: bool = False,
     ) -> bytes | int:
         check_flags(flags, NCRYPT_SILENT_FLAG)
-        if blob_type not in _PUBLIC_BLOBS or export_key is not None:
-            raise ncrypt_error(
-                Status.NTE_NOT_SUPPORTED,
-                f"a key cannot be exported as {blob_type!r:.80} by this version",
-                "Public blobs can always be exported.",
-            )
-        blob = export_public_blob(key.public(), blob_type)
+        if export_key is not None:
+            raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "exporting under a key is not supported")
+        if blob_type in PUBLIC_BLOBS:
+            blob = export_public_blob(key.public(), key.algorithm.group, blob_type)
+        else:
+            password = (_text(parameters, NCRYPTBUFFER_PKCS_SECRET) or "").encode("utf-8")
+            blob = self._binding.perform(
+                "ExportKey", key.ready(), lambda slot: ExportPrivate(slot, blob_type, password)
+            ).value
         return len(blob) if probe else blob
-
-    # --- operations ----------------------------------------------------------------------------
-
-    def _sign_hash(
-        self,
-        provider: Any,
-        key: SoftwareKey,
-        padding_info: PaddingInfo,
-        digest: bytes,
-        flags: int,
-        *,
-        probe: bool = False,
-    ) -> bytes | int:
-        padding = _padding(padding_info, flags)
-        reference = key.ready()
-        if probe:
-            return signature_bytes(key.public())
-        return self._binding.perform(
-            "SignHash", reference, lambda slot: Sign(slot, digest, padding)
-        ).value
-
-    def _verify_signature(
-        self,
-        provider: Any,
-        key: SoftwareKey,
-        padding_info: PaddingInfo,
-        digest: bytes,
-        signature: bytes,
-        flags: int,
-    ) -> None:
-        verify_digest(key.public(), digest, signature, _padding(padding_info, flags))
 
     def _refuse_existing(self, draft: Draft) -> None:
         """Tell early that a name is taken. What counts is decided when the key is finalized."""
@@ -362,14 +343,6 @@ class SoftwareProvider:
             )
 
 
-def check_flags(flags: int, allowed: int) -> None:
-    """Raise ``NTE_BAD_FLAGS`` for a flag that the function does not take."""
-    if flags & ~allowed:
-        raise ncrypt_error(
-            Status.NTE_BAD_FLAGS, f"the flags {flags & ~allowed:#x} mean nothing here"
-        )
-
-
 def _make(request: Request, draft: Draft, operation_id: bytes) -> Created:
     """One try to make the key of a draft."""
     terms = KeyTerms(
@@ -385,10 +358,10 @@ def _make(request: Request, draft: Draft, operation_id: bytes) -> Created:
         export_policy=draft.export_policy,
         overwrite=draft.overwrite,
     )
-    if not draft.pkcs8:
+    if draft.imported is None:
         return request.control(CreateKey(terms))
     worker = request.control(GetImportKey())
-    sealed = seal_import(draft.pkcs8, worker.public_key, terms)
+    sealed = seal_import(draft.imported, worker.public_key, terms)
     return request.control(ImportKey(terms, worker.worker_instance, sealed))
 
 
@@ -422,21 +395,6 @@ def _check_key_spec(key_spec: int) -> None:
         raise ncrypt_error(
             Status.NTE_INVALID_PARAMETER, f"{key_spec} is not a legacy key specification"
         )
-
-
-def _padding(info: PaddingInfo, flags: int) -> Padding:
-    """CNG's flag and structure as one value; they must agree."""
-    check_flags(flags, _PADDING_FLAGS | NCRYPT_SILENT_FLAG)
-    scheme = flags & _PADDING_FLAGS
-    if scheme == 0 and info is None:
-        return NO_PADDING
-    if scheme == NCRYPT_PAD_PKCS1_FLAG and isinstance(info, BCRYPT_PKCS1_PADDING_INFO):
-        return Padding(scheme, info.pszAlgId or "")
-    if scheme == NCRYPT_PAD_PSS_FLAG and isinstance(info, BCRYPT_PSS_PADDING_INFO):
-        return Padding(scheme, info.pszAlgId, info.cbSalt)
-    raise ncrypt_error(
-        Status.NTE_INVALID_PARAMETER, "the padding flag and the padding information do not agree"
-    )
 
 
 def _text(parameters: Sequence[NCryptBuffer], kind: int) -> str | None:

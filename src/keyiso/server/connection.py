@@ -1,7 +1,9 @@
 """A client of a service, and an endpoint: what a service offers on one kind of connection."""
 
+import contextlib
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CoroutineType
@@ -10,7 +12,7 @@ from typing import Any
 from keyiso import limits
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.server.identity import Identity
-from keyiso.server.loop import Loop
+from keyiso.server.loop import Loop, Timer
 from keyiso.server.peer import Peer
 from keyiso.server.promise import run_coroutine
 from keyiso.server.startup import print_unexpected
@@ -18,7 +20,7 @@ from keyiso.server.stream import Stream
 from keyiso.status import Status
 from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Result, returned
 from keyiso.wire.operations import Done
-from keyiso.wire.session import RemoteProtocolError, Role, Session, State, server_decoder
+from keyiso.wire.session import Role, Session, State, server_decoder
 
 Handler = Callable[["Connection", Call[Any]], Any]
 """Answers a call: returns a result, or a coroutine that will."""
@@ -36,6 +38,10 @@ class WithDescriptor:
 
 def _nothing(_: Any) -> None:
     """Nobody needs to know."""
+
+
+def _holds_nothing(uid: int, change: int) -> None:
+    """Nobody counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ class Connection:
         connection: socket.socket,
         peer: Peer,
         ended: Callable[["Connection"], None] = _nothing,
+        hold: Callable[[int, int], None] = _holds_nothing,
     ) -> None:
         self.peer = peer
         self.client_service = ""
@@ -75,6 +82,11 @@ class Connection:
         self._identity = identity
         self._endpoint = endpoint
         self._ended = ended
+        self._hold = hold
+        self._loop = loop
+        self._waiting: deque[Message] = deque()
+        self._half_sent = 0
+        self._patience = Timer(lambda: None)
         self._session = Session(
             Role.SERVER, server_decoder(endpoint.operations), frame_bytes=endpoint.frame_bytes
         )
@@ -115,16 +127,14 @@ class Connection:
     def fail(self, call: Call[Any], error: NCryptError) -> None:
         """Answer a call with an error, and with every process that it came through."""
         chain = error.chain or self._chain(call)
-        self._write(
-            self._session.send(
-                Failure(call.call_id, error.status, error.cause, error.action, chain)
-            )
-        )
+        cause, action = _sendable(error.cause), _sendable(error.action)
+        self._write(self._session.send(Failure(call.call_id, error.status, cause, action, chain)))
 
     def refuse(self, error: NCryptError) -> None:
         """Tell the client why it is not served, and end the connection."""
         if self._session.state is not State.REFUSED:
-            self._write(self._session.send(Refusal(error.status, error.cause, error.action)))
+            cause, action = _sendable(error.cause), _sendable(error.action)
+            self._write(self._session.send(Refusal(error.status, cause, action)))
             self._send_answers()
         self.close()
 
@@ -132,17 +142,37 @@ class Connection:
         return (*call.hops, self._identity.hop(type(call.operation).__name__))
 
     def _received(self, data: bytes) -> None:
-        self._answers = bytearray()
         try:
-            for message in self._session.receive(data):
-                self._handle(message)
-                if not self.open:
-                    return
-        except RemoteProtocolError as error:
-            self._send_answers()
+            self._waiting.extend(self._session.receive(data))
+            if self._session.half_sent != self._half_sent:
+                self._note_half_sent()
+        except NCryptError as error:
             self.refuse(error)
-        finally:
-            self._send_answers()
+        else:
+            self._take_turn()
+
+    def _take_turn(self) -> None:
+        """Answer some of what has come; who asks much at once waits for the others in between."""
+        self._answers = bytearray()
+        for _ in range(min(len(self._waiting), limits.CALLS_PER_TURN)):
+            if not self.open:
+                return
+            self._handle(self._waiting.popleft())
+        self._send_answers()
+        if self._waiting:
+            self._stream.read(False)
+            self._loop.call_soon(self._take_turn)
+        else:
+            self._stream.read(True)
+
+    def _note_half_sent(self) -> None:
+        """A frame was begun, went on or was finished: it must be whole some day."""
+        before, self._half_sent = self._half_sent, self._session.half_sent
+        if not before:
+            self._patience = self._loop.call_later(limits.FRAME_SECONDS, self._drop_slow)
+        if not self._half_sent:
+            self._patience.cancel()
+        self._hold(self.peer.uid, self._half_sent - before)
 
     def _send_answers(self) -> None:
         """All answers to what came in one read leave in one write."""
@@ -225,7 +255,23 @@ class Connection:
             )
         )
 
+    def _drop_slow(self) -> None:
+        self.refuse(
+            ncrypt_error(
+                Status.KEYISO_E_LIMIT,
+                f"a frame was not whole within FRAME_SECONDS ({limits.FRAME_SECONDS:g} s)",
+            )
+        )
+
     def _closed(self) -> None:
         self._silence.cancel()
+        self._patience.cancel()
+        with contextlib.suppress(NCryptError):  # giving back is never refused
+            self._hold(self.peer.uid, -self._half_sent)
         self._endpoint.closed(self)
         self._ended(self)
+
+
+def _sendable(text: str) -> str:
+    """The text without surrogates, which a path with undecodable bytes has and UTF-8 has not."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")[: limits.ERROR_CHARACTERS]

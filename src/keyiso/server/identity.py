@@ -24,6 +24,14 @@ class Identity:
         """This process in the chain of a request."""
         return Hop(self.service, self.pid, function)
 
+    def onward(self, hops: tuple[Hop, ...], function: str) -> tuple[Hop, ...]:
+        """The hops of a request that goes on from here. Of too long a way the first hop and the
+        last ones are kept.
+        """
+        if len(hops) >= limits.HOPS:
+            hops = hops[:1] + hops[len(hops) - limits.HOPS + 2 :]
+        return (*hops, self.hop(function))
+
 
 def new_identity(service: str, random: Callable[[int], bytes] = os.urandom) -> Identity:
     """The identity of this process as a service."""

@@ -2,13 +2,12 @@
 
 import socket
 
-from keyiso import limits
-from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.errors import NCryptError
 from keyiso.server.connection import Connection, Endpoint
 from keyiso.server.identity import Identity
 from keyiso.server.loop import READ, Loop
-from keyiso.server.peer import Peer, peer_of
-from keyiso.status import Status
+from keyiso.server.peer import peer_of
+from keyiso.server.shares import Shares
 
 _ACCEPTED_AT_ONCE = 64
 """Connections taken before the loop looks at the others again."""
@@ -21,6 +20,7 @@ class Listener:
         self, loop: Loop, identity: Identity, endpoint: Endpoint, listening: socket.socket
     ) -> None:
         self.connections: set[Connection] = set()
+        self._shares = Shares()
         self._loop = loop
         self._identity = identity
         self._endpoint = endpoint
@@ -41,20 +41,23 @@ class Listener:
     def _serve(self, accepted: socket.socket) -> None:
         peer = peer_of(accepted)
         connection = Connection(
-            self._loop, self._identity, self._endpoint, accepted, peer, self.connections.discard
+            self._loop,
+            self._identity,
+            self._endpoint,
+            accepted,
+            peer,
+            self._ended,
+            self._shares.hold,
         )
         try:
-            self._admit(peer)
+            self._endpoint.admit(peer)
+            self._shares.admit(peer.uid)
         except NCryptError as error:
             connection.refuse(error)
         else:
             self.connections.add(connection)
 
-    def _admit(self, peer: Peer) -> None:
-        if len(self.connections) >= limits.CONNECTIONS:
-            raise ncrypt_error(
-                Status.KEYISO_E_LIMIT,
-                f"{self._identity.service} has CONNECTIONS ({limits.CONNECTIONS}) clients",
-                "Try again when some have gone.",
-            )
-        self._endpoint.admit(peer)
+    def _ended(self, connection: Connection) -> None:
+        if connection in self.connections:
+            self.connections.remove(connection)
+            self._shares.leave(connection.peer.uid)

@@ -44,6 +44,7 @@ class Loop:
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
+        self._soon: deque[Callable[[], None]] = deque()
         self._from_threads: deque[Callable[[], None]] = deque()
         self._stopped = False
         self._wake_receiver, self._wake_sender = socket.socketpair()
@@ -70,6 +71,10 @@ class Loop:
         heapq.heappush(self._timers, (due, next(self._order), timer))
         return timer
 
+    def call_soon(self, action: Callable[[], None]) -> None:
+        """Call in the next round, after everybody who is ready has had a turn."""
+        self._soon.append(action)
+
     def call_soon_from_thread(self, action: Callable[[], None]) -> None:
         """Call in the loop's thread; callable from any thread and from a signal handler."""
         self._from_threads.append(action)
@@ -85,6 +90,8 @@ class Loop:
         while not self._stopped:
             for key, events in self._selector.select(self._patience()):
                 key.data(events)
+            for _ in range(len(self._soon)):
+                self._soon.popleft()()
             self._fire_timers()
 
     def close(self) -> None:
@@ -94,6 +101,8 @@ class Loop:
         self._wake_sender.close()
 
     def _patience(self) -> float | None:
+        if self._soon:
+            return 0.0
         if not self._timers:
             return None
         return max(0.0, self._timers[0][0] - self.clock.monotonic())

@@ -40,6 +40,7 @@ class Stream:
         self._unsent_bytes = 0
         self._watched = READ
         self._open = True
+        self._reading = True
         connection.setblocking(False)
         loop.watch(connection, READ, self._ready)
 
@@ -65,6 +66,12 @@ class Stream:
         if self._unsent_bytes > limits.SEND_BUFFER_BYTES:
             self.close()
 
+    def read(self, on: bool) -> None:
+        """Read what comes, or leave it to wait."""
+        self._reading = on
+        if self._open:
+            self._watch_what_matters()
+
     def close(self) -> None:
         """End the connection; unsent bytes are lost."""
         if not self._open:
@@ -80,7 +87,7 @@ class Stream:
         self._closed()
 
     def _ready(self, events: int) -> None:
-        if events & WRITE:
+        if events & WRITE and self._open:
             self._flush()
         if events & READ and self._open:
             self._receive()
@@ -143,7 +150,7 @@ class Stream:
     def _watch_what_matters(self) -> None:
         """Write while something is unsent; read no requests from who does not read answers."""
         events = WRITE if self._unsent else 0
-        if self._unsent_bytes <= limits.SEND_PAUSE_BYTES:
+        if self._reading and self._unsent_bytes <= limits.SEND_PAUSE_BYTES:
             events |= READ
         if events != self._watched:
             self._watched = events

@@ -67,6 +67,16 @@ class KeyReader:
         )
         return Remembered(*rows[0]) if rows else None
 
+    def key_count(self, partition: int) -> int:
+        """Stored keys of a user, or of the machine."""
+        rows = self._rows("SELECT keys FROM key_counts WHERE partition = ?", (partition,))
+        return int(rows[0][0]) if rows else 0
+
+    def operation_count(self, uid: int) -> int:
+        """Operation ids of a user that are remembered."""
+        rows = self._rows("SELECT count(*) FROM operations WHERE uid = ?", (uid,))
+        return int(rows[0][0])
+
     def is_revoked(self, key_id: bytes) -> bool:
         """The key was deleted, replaced or freed in this boot."""
         return bool(self._rows("SELECT 1 FROM revocations WHERE key_id = ?", (key_id,)))

@@ -7,7 +7,7 @@ from typing import Final
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x6B697331
 """'kis1' in the database's header (sqlite.org/pragma.html#pragma_application_id)."""
 
@@ -17,6 +17,7 @@ MACHINE: Final = -1
 _BUSY_MILLISECONDS: Final = 5000
 """A KeyIso service that was killed may still be ending while the next one opens its store."""
 
+# One statement after the other; | stands for the semicolon inside a trigger.
 _UPGRADES: Final = (
     # Version 0, an empty file, to version 1.
     """
@@ -43,6 +44,21 @@ _UPGRADES: Final = (
         key_id BLOB PRIMARY KEY,
         boot_id BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
+    """,
+    # Version 1 to 2: the number of keys of a partition, without counting them each time.
+    """
+    CREATE TABLE key_counts (
+        partition INTEGER PRIMARY KEY,
+        keys INTEGER NOT NULL
+    ) STRICT;
+    INSERT INTO key_counts SELECT partition, count(*) FROM keys GROUP BY partition;
+    CREATE TRIGGER count_inserted AFTER INSERT ON keys BEGIN
+        INSERT INTO key_counts VALUES (new.partition, 1)
+            ON CONFLICT (partition) DO UPDATE SET keys = keys + 1|
+    END;
+    CREATE TRIGGER count_deleted AFTER DELETE ON keys BEGIN
+        UPDATE key_counts SET keys = keys - 1 WHERE partition = old.partition|
+    END;
     """,
 )
 
@@ -103,8 +119,8 @@ def _upgrade(connection: sqlite3.Connection) -> None:
         if version == SCHEMA_VERSION:
             connection.execute("COMMIT")
             return
-        for statement in filter(str.strip, _UPGRADES[version].split(";")):
-            connection.execute(statement)
+        for statement in filter(str.strip, _UPGRADES[version].split(";\n")):
+            connection.execute(statement.replace("|", ";"))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {version + 1}")
         connection.execute("COMMIT")

@@ -16,6 +16,7 @@ from keyiso.supervisor.layout import (
     listen_at,
     make_directories,
     make_state,
+    receive_at,
     take_lock,
 )
 from keyiso.supervisor.spawn import User
@@ -71,15 +72,18 @@ def _serve(options: argparse.Namespace) -> int:
         may_create_root=may_create_root,
     )
     listening = listen_at(instance.supervisor_socket, mode=0o666 if options.system else 0o600)
+    # Services of other users send here; the kernel says who sent, so that the mode may be wide.
+    beats = receive_at(instance.notify_socket, mode=0o622 if options.system else 0o600)
     if options.detach and not _detach(instance):
         return 0
     loop = Loop(SystemClock())
     supervisor = Supervisor(loop, new_identity("supervisor"), instance, specs)
     stop_on_signals(loop, supervisor.stop)
     supervisor.listen(listening)
+    supervisor.hear(beats)
     supervisor.start()
     loop.run()
-    for path in (instance.control_socket, instance.supervisor_socket):
+    for path in (instance.control_socket, instance.supervisor_socket, instance.notify_socket):
         path.unlink(missing_ok=True)
     return 0
 

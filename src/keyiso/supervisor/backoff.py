@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
-LONG_LIFE_SECONDS: Final = 5.0
+LONG_LIFE_SECONDS: Final = 1.0
 """A service that ran this long ended for a reason of its own; its count begins anew."""
 
 FREE_RESTARTS: Final = 3

@@ -5,9 +5,10 @@ import signal
 import sys
 from collections.abc import Callable
 
-from keyiso.server.loop import READ, Loop
+from keyiso.server.loop import READ, Loop, Timer
 from keyiso.supervisor.backoff import Backoff
 from keyiso.supervisor.spawn import ServiceSpec, spawn
+from keyiso.supervisor.watchdog import TIMEOUT_SECONDS
 from keyiso.wire.operations import ProcessStatus
 
 
@@ -26,6 +27,7 @@ class Child:
         self._started_at = 0.0
         self._pidfd = -1
         self._stopping = False
+        self._silence = Timer(lambda: None)
 
     def start(self) -> None:
         if self._stopping:
@@ -40,11 +42,17 @@ class Child:
             return
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.watch(self._pidfd, READ, self._reap)
+        self.beat()
 
     def stop(self) -> None:
         """Ask the service to end, and start it no more."""
         self._stopping = True
         self._signal(signal.SIGTERM)
+
+    def beat(self) -> None:
+        """The service's loop goes round."""
+        self._silence.cancel()
+        self._silence = self._loop.call_later(TIMEOUT_SECONDS, self._hung)
 
     def kill(self) -> None:
         """End a service that did not end when it was asked."""
@@ -60,12 +68,22 @@ class Child:
             self._started_at,
         )
 
+    def _hung(self) -> None:
+        """Replace a service that serves nobody. SIGKILL also ends one that was stopped."""
+        print(
+            f"keyiso: {self._spec.service} gave no sign of life for {TIMEOUT_SECONDS:g} s",
+            file=sys.stderr,
+            flush=True,
+        )
+        self.kill()
+
     def _signal(self, number: signal.Signals) -> None:
         if self.pid:
             signal.pidfd_send_signal(self._pidfd, number)
 
     def _reap(self, events: int) -> None:
         _, status = os.waitpid(self.pid, 0)
+        self._silence.cancel()
         self._loop.forget(self._pidfd)
         os.close(self._pidfd)
         self.pid = 0

@@ -59,8 +59,19 @@ def link_runtime(instance: Instance, environ: dict[str, str]) -> None:
 
 def listen_at(path: Path, *, mode: int, user: User | None = None) -> socket.socket:
     """A listening socket at a path, open to whom the mode says. An old one is replaced."""
+    listening = _bound_at(path, socket.SOCK_STREAM, mode, user)
+    listening.listen(limits.BACKLOG)
+    return listening
+
+
+def receive_at(path: Path, *, mode: int) -> socket.socket:
+    """A datagram socket at a path."""
+    return _bound_at(path, socket.SOCK_DGRAM, mode, None)
+
+
+def _bound_at(path: Path, kind: socket.SocketKind, mode: int, user: User | None) -> socket.socket:
     path.unlink(missing_ok=True)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening = socket.socket(socket.AF_UNIX, kind)
     try:
         # Closed to everybody until owner and mode are right.
         mask = os.umask(0o777)
@@ -71,7 +82,6 @@ def listen_at(path: Path, *, mode: int, user: User | None = None) -> socket.sock
         if user is not None:
             os.chown(path, user.uid, user.gid)
         path.chmod(mode)
-        listening.listen(limits.BACKLOG)
     except OSError as error:
         listening.close()
         raise ncrypt_error(

@@ -6,9 +6,11 @@ import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from keyiso.server.startup import FIRST_DESCRIPTOR, die_with_parent
+from keyiso.supervisor.watchdog import TIMEOUT_SECONDS
 
 _HIGH_DESCRIPTOR: Final = 100
 
@@ -32,6 +34,8 @@ class ServiceSpec:
     """Listening sockets by name, as descriptors of the supervisor."""
     user: User | None
     """None: whoever the supervisor is."""
+    notify: Path
+    """Where the service's heartbeats go."""
 
     @property
     def command(self) -> list[str]:
@@ -79,4 +83,6 @@ def _environment(spec: ServiceSpec) -> dict[str, str]:
         "LISTEN_PID": str(os.getpid()),
         "LISTEN_FDS": str(len(spec.sockets)),
         "LISTEN_FDNAMES": ":".join(spec.sockets),
+        "NOTIFY_SOCKET": str(spec.notify),
+        "WATCHDOG_USEC": str(int(TIMEOUT_SECONDS * 1e6)),
     }

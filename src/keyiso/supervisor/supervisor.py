@@ -16,6 +16,7 @@ from keyiso.status import Status
 from keyiso.supervisor.child import Child
 from keyiso.supervisor.layout import listen_at
 from keyiso.supervisor.spawn import ServiceSpec, User
+from keyiso.supervisor.watchdog import Watchdog
 from keyiso.wire.messages import Call
 from keyiso.wire.operations import (
     Done,
@@ -41,6 +42,15 @@ class Supervisor:
         self._started = loop.clock.time()
         self._stopping = False
         self._children = [Child(loop, spec, self._child_ended) for spec in specs]
+
+    def hear(self, receiving: socket.socket) -> Watchdog:
+        """Take the heartbeats of the services, and of nobody else."""
+        return Watchdog(self._loop, receiving, self._beat)
+
+    def _beat(self, pid: int) -> None:
+        for child in self._children:
+            if child.pid == pid:
+                child.beat()
 
     def start(self) -> None:
         for child in self._children:
@@ -122,6 +132,7 @@ def service_specs(
         ),
         {"control": control.detach()},
         keyiso,
+        instance.notify_socket,
     )
     return (
         service,
@@ -138,6 +149,7 @@ def service_specs(
                 ),
                 {"link": link.detach()},
                 trustlet,
+                instance.notify_socket,
             )
             for name, link in links.items()
         ),

@@ -1,12 +1,14 @@
 """``python -I -m keyiso.trustlet``: one ``software`` worker. Started by the supervisor."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from keyiso.clock import SystemClock
 from keyiso.crypto.key_blob import Root
 from keyiso.errors import NCryptError
+from keyiso.server.heartbeat import start_heartbeat
 from keyiso.server.identity import boot_id, new_identity
 from keyiso.server.loop import Loop
 from keyiso.server.startup import (
@@ -35,6 +37,7 @@ def main(arguments: list[str]) -> int:
         return 1
     loop = Loop(SystemClock())
     stop_on_signals(loop, loop.stop)
+    start_heartbeat(loop, os.environ)
     worker = Worker(loop, new_identity(options.service), engine, options.keyiso_uid)
     worker.listen(sockets["link"])
     loop.run()

@@ -5,23 +5,37 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyiso import limits
+from keyiso.crypto.agreement import Derivation, agree, derive
 from keyiso.crypto.algorithms import ALGORITHMS, algorithm_named
+from keyiso.crypto.ciphers import CipherParameters, decipher, encipher
+from keyiso.crypto.encryption import EncryptionPadding, decrypt_rsa
 from keyiso.crypto.import_seal import open_import
 from keyiso.crypto.key_blob import Root, read_header, seal_key, unseal_key
 from keyiso.crypto.key_header import KeyHeader, Level, Origin
+from keyiso.crypto.key_types import PrivateKey, SymmetricKey, bits_of
+from keyiso.crypto.private_export import export_private_key
 from keyiso.crypto.private_keys import (
     generate_private_key,
     imported_private_key,
+    imported_symmetric_key,
     own_private_key,
     private_key_bytes,
+    public_part,
 )
-from keyiso.crypto.public_keys import public_key_der
-from keyiso.crypto.signatures import Padding, PrivateKey, sign_digest
+from keyiso.crypto.public_keys import load_public_key
+from keyiso.crypto.signatures import Padding, sign_digest
 from keyiso.errors import NCryptError, ncrypt_error
-from keyiso.flags import NCRYPT_ALLOW_SIGNING_FLAG
+from keyiso.flags import (
+    NCRYPT_ALLOW_DECRYPT_FLAG,
+    NCRYPT_ALLOW_KEY_AGREEMENT_FLAG,
+    NCRYPT_ALLOW_SIGNING_FLAG,
+    NCRYPT_SIGNATURE_OPERATION,
+)
+from keyiso.identifiers import NCRYPT_AES_ALGORITHM
 from keyiso.status import Status
 from keyiso.wire.operations import KeyGrant, KeyTerms, Sealed
 
@@ -69,8 +83,11 @@ class Engine:
 
     def import_sealed(self, terms: KeyTerms, grant: KeyGrant, sealed: bytes) -> Sealed:
         """A foreign key that was sealed to this worker under these terms, sealed to the root."""
-        pkcs8 = open_import(sealed, self._import_key, terms)
-        key, algorithm = imported_private_key(pkcs8)
+        value = open_import(sealed, self._import_key, terms)
+        if terms.algorithm == NCRYPT_AES_ALGORITHM:
+            key, algorithm = imported_symmetric_key(value)
+        else:
+            key, algorithm = imported_private_key(value, terms.usage)
         return self._seal(key, terms, grant, algorithm.name, "imported-sealed")
 
     def unseal(self, blob: bytes) -> LoadedKey:
@@ -81,23 +98,61 @@ class Engine:
         ``KEYISO_E_ROOT_MISSING``.
         """
         claimed = read_header(blob)
-        header, pkcs8 = unseal_key(self._root_of(claimed), blob)
+        header, value = unseal_key(self._root_of(claimed), blob)
         if header.level != self._level:
             raise ncrypt_error(
                 Status.NTE_BAD_DATA,
                 f"a {self._level} worker does not open a key of level {header.level}",
             )
-        return LoadedKey(own_private_key(pkcs8, header.public_key), header)
+        algorithm = algorithm_named(header.algorithm)
+        return LoadedKey(own_private_key(value, algorithm, header.public_key), header)
 
     def sign(self, key: LoadedKey, digest: bytes, padding: Padding) -> bytes:
-        """A signature. Raises ``NTE_PERM`` when the key's usage does not include signing."""
-        if not key.header.usage & NCRYPT_ALLOW_SIGNING_FLAG:
-            raise ncrypt_error(
-                Status.NTE_PERM,
-                "the key's usage does not include signing",
-                "Create a key whose Key Usage has NCRYPT_ALLOW_SIGNING_FLAG.",
-            )
+        """A signature.
+
+        Raises ``NTE_PERM`` when the key's usage does not include signing, ``NTE_BAD_ALGID`` when
+        its algorithm does not.
+        """
+        if not ALGORITHMS[key.header.algorithm].operations & NCRYPT_SIGNATURE_OPERATION:
+            raise _wrong_algorithm(key, "sign")
+        _check_usage(key, NCRYPT_ALLOW_SIGNING_FLAG, "signing")
         return sign_digest(key.private_key, digest, padding)
+
+    def decrypt(self, key: LoadedKey, ciphertext: bytes, padding: EncryptionPadding) -> bytes:
+        """The message of an RSA ciphertext. Raises ``NTE_PERM`` as `sign` does."""
+        _check_usage(key, NCRYPT_ALLOW_DECRYPT_FLAG, "decrypting")
+        if not isinstance(key.private_key, rsa.RSAPrivateKey):
+            raise _wrong_algorithm(key, "decrypt")
+        return decrypt_rsa(key.private_key, ciphertext, padding)
+
+    def derive(self, key: LoadedKey, peer: bytes, derivation: Derivation) -> bytes:
+        """A key from the secret that is agreed on with another public key."""
+        _check_usage(key, NCRYPT_ALLOW_KEY_AGREEMENT_FLAG, "key agreement")
+        private, public = key.private_key, load_public_key(peer)
+        is_ecdh = ALGORITHMS[key.header.algorithm].family == "ecdh"
+        if not is_ecdh or not isinstance(private, ec.EllipticCurvePrivateKey):
+            raise _wrong_algorithm(key, "agree on secrets")
+        if not isinstance(public, ec.EllipticCurvePublicKey):
+            raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "the other key is not on a curve")
+        return derive(agree(private, public), derivation)
+
+    def encipher(self, key: LoadedKey, message: bytes, parameters: CipherParameters) -> bytes:
+        """An AES ciphertext."""
+        _check_usage(key, NCRYPT_ALLOW_DECRYPT_FLAG, "encryption with AES")
+        return encipher(_symmetric(key), message, parameters)
+
+    def decipher(self, key: LoadedKey, ciphertext: bytes, parameters: CipherParameters) -> bytes:
+        """The message of an AES ciphertext."""
+        _check_usage(key, NCRYPT_ALLOW_DECRYPT_FLAG, "decrypting")
+        return decipher(_symmetric(key), ciphertext, parameters)
+
+    def export(self, key: LoadedKey, blob_type: str, password: bytes) -> bytes:
+        """The private key as a blob.
+
+        Raises ``NTE_NOT_SUPPORTED`` where the export policy, which is in the sealed header, does
+        not allow it, as the Microsoft software provider does.
+        """
+        return export_private_key(key.private_key, key.header, blob_type, password)
 
     def _seal(
         self, key: PrivateKey, terms: KeyTerms, grant: KeyGrant, algorithm: str, origin: Origin
@@ -119,8 +174,8 @@ class Engine:
             level=self._level,
             lifetime=terms.lifetime,
             algorithm=algorithm,
-            bits=key.key_size,
-            public_key=public_key_der(key.public_key()),
+            bits=bits_of(key),
+            public_key=public_part(key),
             usage=terms.usage,
             export_policy=terms.export_policy,
             access=grant.access,
@@ -137,6 +192,28 @@ class Engine:
         if self._machine_root is None:
             raise _no_machine_root()
         return self._machine_root
+
+
+def _symmetric(key: LoadedKey) -> SymmetricKey:
+    if not isinstance(key.private_key, SymmetricKey):
+        raise _wrong_algorithm(key, "be used as a cipher")
+    return key.private_key
+
+
+def _check_usage(key: LoadedKey, flag: int, what: str) -> None:
+    """Raise ``NTE_PERM`` for what the key, by its sealed header, is not for."""
+    if not key.header.usage & flag:
+        raise ncrypt_error(
+            Status.NTE_PERM,
+            f"the key's usage does not include {what}",
+            "Create a key whose Key Usage includes it.",
+        )
+
+
+def _wrong_algorithm(key: LoadedKey, verb: str) -> NCryptError:
+    return ncrypt_error(
+        Status.NTE_BAD_ALGID, f"a key of the algorithm {key.header.algorithm} cannot {verb}"
+    )
 
 
 def _boot_is_over(header: KeyHeader) -> NCryptError:

@@ -32,7 +32,12 @@ class KeyCache:
         return len(self._keys)
 
     def add(self, channel: Channel, key: LoadedKey) -> int:
-        """Put a key into a new slot of a channel; the longest unused ones make room."""
+        """Put a key into a new slot of a channel; the longest unused ones make room.
+
+        Raises ``NTE_NO_MEMORY`` for a key that would not fit into an empty cache.
+        """
+        if key.memory > self._capacity:
+            raise ncrypt_error(Status.NTE_NO_MEMORY, "the key is larger than the worker's memory")
         while self._keys and self._memory + key.memory > self._capacity:
             self._remove(next(iter(self._keys)))
         self._next_slot += 1

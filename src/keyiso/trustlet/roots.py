@@ -16,7 +16,7 @@ import msgspec
 from keyiso import limits
 from keyiso.crypto.key_blob import Root
 from keyiso.crypto.key_header import RootKind
-from keyiso.errors import ncrypt_error
+from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 
 VERSION: Final = 1
@@ -40,6 +40,8 @@ def machine_root(
     found = _read(path)
     if found is None and may_create:
         found = _create(path, "machine", b"", random)
+    if found is not None and found.kind != "machine":
+        raise _not_a_root(path)
     return None if found is None else _as_root(found)
 
 
@@ -69,9 +71,20 @@ def _read(path: Path) -> _RootFile | None:
     if data[:1] != bytes([VERSION]):
         raise ncrypt_error(Status.NTE_BAD_VER, f"{path} is a root of a version not known here")
     try:
-        return msgspec.msgpack.decode(data[1:], type=_RootFile)
-    except msgspec.DecodeError:
-        raise ncrypt_error(Status.NTE_BAD_DATA, f"{path} is not a root file") from None
+        root = msgspec.msgpack.decode(data[1:], type=_RootFile)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _not_a_root(path) from None
+    if (
+        len(root.root_id) != limits.ROOT_ID_BYTES
+        or len(root.secret) != SECRET_BYTES
+        or (root.kind == "machine") == bool(root.boot_id)
+    ):
+        raise _not_a_root(path)
+    return root
+
+
+def _not_a_root(path: Path) -> NCryptError:
+    return ncrypt_error(Status.NTE_BAD_DATA, f"{path} is not a root file")
 
 
 def _create(

@@ -11,13 +11,14 @@ from typing import Any
 
 from keyiso import limits
 from keyiso.errors import ncrypt_error
+from keyiso.server.background import Background
 from keyiso.server.connection import DONE, Connection, Endpoint
 from keyiso.server.identity import Identity
 from keyiso.server.listener import Listener
 from keyiso.server.loop import Loop
 from keyiso.server.peer import Peer, peer_of
 from keyiso.status import Status
-from keyiso.trustlet.engine import Engine
+from keyiso.trustlet.engine import Engine, LoadedKey
 from keyiso.trustlet.key_cache import KeyCache
 from keyiso.wire.messages import Call
 from keyiso.wire.operations import (
@@ -25,7 +26,12 @@ from keyiso.wire.operations import (
     Authenticate,
     Authenticated,
     ChannelOperation,
+    Decipher,
+    Decrypt,
+    Derive,
     Done,
+    Encipher,
+    ExportPrivate,
     Generate,
     GetWorkerImportKey,
     GetWorkerStatus,
@@ -33,8 +39,10 @@ from keyiso.wire.operations import (
     LinkOperation,
     Load,
     Opened,
+    Output,
     Ping,
     Release,
+    RenewLease,
     Revoke,
     Sealed,
     Sign,
@@ -59,11 +67,23 @@ class Worker:
         self._engine = engine
         self._keyiso_uid = keyiso_uid
         self._cache = KeyCache()
+        self._background = Background(loop)
+        """Generating and validating take long; the loop goes on meanwhile."""
         self._channels: dict[bytes, Connection] = {}
         self._operations = 0
+        self._leased_until = 0.0
         self._channel_endpoint = Endpoint(
             operations=ChannelOperation,
-            handlers={Ping: self._ping, Sign: self._sign, Release: self._release},
+            handlers={
+                Ping: self._ping,
+                Sign: self._sign,
+                Release: self._release,
+                Decrypt: self._decrypt,
+                Derive: self._derive,
+                Encipher: self._encipher,
+                Decipher: self._decipher,
+                ExportPrivate: self._export,
+            },
             frame_bytes=limits.KEY_FRAME_BYTES,
             admit=lambda peer: None,
             closed=self._channel_closed,
@@ -81,6 +101,7 @@ class Worker:
                 Import: self._import,
                 GetWorkerImportKey: self._get_import_key,
                 Revoke: self._revoke,
+                RenewLease: self._renew_lease,
                 GetWorkerStatus: self._status,
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
@@ -125,12 +146,17 @@ class Worker:
     def _authenticate(self, connection: Connection, call: Call[Authenticate]) -> Authenticated:
         return Authenticated(self._engine.unseal(call.operation.blob).header)
 
-    def _generate(self, connection: Connection, call: Call[Generate]) -> Sealed:
-        return self._engine.generate(call.operation.terms, call.operation.grant)
-
-    def _import(self, connection: Connection, call: Call[Import]) -> Sealed:
+    async def _generate(self, connection: Connection, call: Call[Generate]) -> Sealed:
         operation = call.operation
-        return self._engine.import_sealed(operation.terms, operation.grant, operation.sealed)
+        return await self._background.run(
+            lambda: self._engine.generate(operation.terms, operation.grant)
+        )
+
+    async def _import(self, connection: Connection, call: Call[Import]) -> Sealed:
+        operation = call.operation
+        return await self._background.run(
+            lambda: self._engine.import_sealed(operation.terms, operation.grant, operation.sealed)
+        )
 
     def _get_import_key(
         self, connection: Connection, call: Call[GetWorkerImportKey]
@@ -140,6 +166,10 @@ class Worker:
     def _revoke(self, connection: Connection, call: Call[Revoke]) -> Done:
         for key_id in call.operation.key_ids:
             self._cache.revoke(key_id)
+        return DONE
+
+    def _renew_lease(self, connection: Connection, call: Call[RenewLease]) -> Done:
+        self._leased_until = self._loop.clock.monotonic() + limits.LEASE_SECONDS
         return DONE
 
     def _status(self, connection: Connection, call: Call[GetWorkerStatus]) -> WorkerStatus:
@@ -159,9 +189,41 @@ class Worker:
 
     def _sign(self, channel: Connection, call: Call[Sign]) -> Signature:
         operation = call.operation
-        key = self._cache.use(channel, operation.slot)
-        self._operations += 1
+        key = self._use(channel, operation.slot)
         return Signature(self._engine.sign(key, operation.digest, operation.padding))
+
+    def _decrypt(self, channel: Connection, call: Call[Decrypt]) -> Output:
+        operation = call.operation
+        key = self._use(channel, operation.slot)
+        return Output(self._engine.decrypt(key, operation.ciphertext, operation.padding))
+
+    def _derive(self, channel: Connection, call: Call[Derive]) -> Output:
+        operation = call.operation
+        key = self._use(channel, operation.slot)
+        return Output(self._engine.derive(key, operation.peer, operation.derivation))
+
+    def _encipher(self, channel: Connection, call: Call[Encipher]) -> Output:
+        operation = call.operation
+        key = self._use(channel, operation.slot)
+        return Output(self._engine.encipher(key, operation.message, operation.parameters))
+
+    def _decipher(self, channel: Connection, call: Call[Decipher]) -> Output:
+        operation = call.operation
+        key = self._use(channel, operation.slot)
+        return Output(self._engine.decipher(key, operation.ciphertext, operation.parameters))
+
+    def _export(self, channel: Connection, call: Call[ExportPrivate]) -> Output:
+        operation = call.operation
+        key = self._use(channel, operation.slot)
+        return Output(self._engine.export(key, operation.blob_type, operation.password))
+
+    def _use(self, channel: Connection, slot: int) -> LoadedKey:
+        if self._loop.clock.monotonic() > self._leased_until:
+            raise ncrypt_error(
+                Status.KEYISO_E_STALE, "no KeyIso service was heard of: the lease has ended"
+            )
+        self._operations += 1
+        return self._cache.use(channel, slot)
 
     def _release(self, channel: Connection, call: Call[Release]) -> Done:
         self._cache.release(channel, call.operation.slot)

@@ -6,6 +6,9 @@
 * supervision: anybody, of the supervisor.
 """
 
+from keyiso.crypto.agreement import Derivation
+from keyiso.crypto.ciphers import CipherParameters
+from keyiso.crypto.encryption import EncryptionPadding
 from keyiso.crypto.key_header import AccessEntry, KeyHeader, Lifetime, Scope
 from keyiso.crypto.signatures import Padding
 from keyiso.wire.messages import Operation, Result
@@ -108,6 +111,12 @@ class Signature(Result, frozen=True, array_like=True):
     value: bytes
 
 
+class Output(Result, frozen=True, array_like=True):
+    """What an operation with a key gave."""
+
+    value: bytes
+
+
 class Authenticated(Result, frozen=True, array_like=True):
     """The header of a blob that a worker could open."""
 
@@ -137,7 +146,7 @@ class KeyTerms(Result, frozen=True, array_like=True):
     """UTF-16-LE; empty for an ephemeral key."""
     lifetime: Lifetime
     algorithm: str
-    """Empty for an import: the key says it."""
+    """Empty for an import that says it itself; "AES" for one that is only bytes."""
     bits: int
     """0 for an import."""
     usage: int
@@ -259,7 +268,47 @@ class Release(Operation[Done], frozen=True, array_like=True, tag=3):
     slot: int
 
 
-ChannelOperation = Ping | Sign | Release
+class Decrypt(Operation[Output], frozen=True, array_like=True, tag=4):
+    """RSA."""
+
+    slot: int
+    ciphertext: bytes
+    padding: EncryptionPadding
+
+
+class Derive(Operation[Output], frozen=True, array_like=True, tag=5):
+    """A key from the secret that this key and another one agree on."""
+
+    slot: int
+    peer: bytes
+    """The other public key: DER SubjectPublicKeyInfo."""
+    derivation: Derivation
+
+
+class Encipher(Operation[Output], frozen=True, array_like=True, tag=6):
+    """AES."""
+
+    slot: int
+    message: bytes
+    parameters: CipherParameters
+
+
+class Decipher(Operation[Output], frozen=True, array_like=True, tag=7):
+    slot: int
+    ciphertext: bytes
+    parameters: CipherParameters
+
+
+class ExportPrivate(Operation[Output], frozen=True, array_like=True, tag=8):
+    """The private key, as far as its export policy allows."""
+
+    slot: int
+    blob_type: str
+    password: bytes
+    """UTF-8, for an encrypted PKCS #8 key; empty for one in the clear."""
+
+
+ChannelOperation = Ping | Sign | Release | Decrypt | Derive | Encipher | Decipher | ExportPrivate
 
 # --- link: KeyIso to worker --------------------------------------------------------------------
 
@@ -301,6 +350,10 @@ class GetWorkerStatus(Operation[WorkerStatus], frozen=True, array_like=True, tag
     pass
 
 
+class RenewLease(Operation[Done], frozen=True, array_like=True, tag=9):
+    """The KeyIso service is there, and everything that it revoked was told."""
+
+
 class Authenticate(Operation[Authenticated], frozen=True, array_like=True, tag=8):
     blob: bytes
 
@@ -314,6 +367,7 @@ LinkOperation = (
     | Revoke
     | GetWorkerStatus
     | Authenticate
+    | RenewLease
 )
 
 # --- supervision -------------------------------------------------------------------------------

@@ -117,6 +117,10 @@ class LocalProtocolError(ProtocolError):
     """This process misused the session: a defect in keyiso."""
 
 
+class FrameTooLongError(LocalProtocolError):
+    """What was to be sent is more than the connection takes. Nothing was sent."""
+
+
 class RemoteProtocolError(ProtocolError):
     """The other process sent what the protocol does not allow. Close the connection."""
 
@@ -169,6 +173,11 @@ class Session:
         """A frame was begun and not finished."""
         return bool(self._buffer)
 
+    @property
+    def half_sent(self) -> int:
+        """Bytes of the frame that is not whole yet."""
+        return len(self._buffer)
+
     def send(self, message: Message) -> bytes:
         """The frame of a message. Raises ``LocalProtocolError`` when it may not be sent now."""
         kind = _kind(message)
@@ -177,7 +186,7 @@ class Session:
             raise LocalProtocolError(f"{kind.__name__} cannot be sent in state {self.state.value}")
         body = _ENCODER.encode(message)
         if len(body) > self._frame_bytes:
-            raise LocalProtocolError(
+            raise FrameTooLongError(
                 f"the frame has {len(body)} bytes; this connection takes {self._frame_bytes}"
             )
         self._note_sent(message)
@@ -287,6 +296,8 @@ class Session:
 
     def _note_sent(self, message: Message) -> None:
         if isinstance(message, Call):
+            if len(message.trace) > limits.TRACEPARENT_BYTES or not _fit(message.hops):
+                raise LocalProtocolError("the trace or the hops of a call are too long")
             if message.call_id in self._outstanding or message.call_id <= 0:
                 raise LocalProtocolError(f"the call id {message.call_id} is in use")
             if len(self._outstanding) >= OUTSTANDING_CALLS:

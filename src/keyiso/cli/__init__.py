@@ -1,0 +1,13 @@
+"""The command line: one file per noun. Every command is imported when it is used."""
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """What ``keyiso`` runs."""
+    import sys
+
+    from keyiso.cli._app import app
+    from keyiso.cli._exit import run
+
+    sys.exit(run(app, sys.argv[1:]))

@@ -1,0 +1,45 @@
+"""The root of the command line, and its table of commands."""
+
+import click
+
+from keyiso.cli._lazy import Lazy, LazyGroup
+
+_COMMANDS = {
+    "quickstart": Lazy("keyiso.cli.quickstart", "Show what keyiso does, in a few seconds."),
+    "key": Lazy("keyiso.cli.key", "Create keys, sign with them, delete them."),
+    "provider": Lazy("keyiso.cli.provider", "Where keys can be kept."),
+    "status": Lazy("keyiso.cli.status", "What runs, since when, with how many keys."),
+    "serve": Lazy("keyiso.cli.serve", "Run keyiso in the foreground."),
+    "stop": Lazy("keyiso.cli.stop", "End the keyiso that runs in the background."),
+}
+
+
+def _print_version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    click.echo(f"keyiso {version('keyiso')}")
+    context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes are listed in docs/cli.md. KEYISO_HOME names a keyiso of your own.",
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the version and exit.",
+)
+def app() -> None:
+    """Named private keys that live in another process.
+
+    A program names a key and has it sign; the private key itself never leaves the process that
+    holds it. Begin with: keyiso quickstart
+    """

@@ -1,0 +1,24 @@
+"""``keyiso key``: everything about keys."""
+
+import click
+
+from keyiso.cli._lazy import Lazy, LazyGroup
+
+_COMMANDS = {
+    "create": Lazy("keyiso.cli.key.create", "Make a new key."),
+    "list": Lazy("keyiso.cli.key.list", "The names of your keys."),
+    "show": Lazy("keyiso.cli.key.show", "What a key is, its public key, how it is protected."),
+    "sign": Lazy("keyiso.cli.key.sign", "Sign a file."),
+    "verify": Lazy("keyiso.cli.key.verify", "Check a signature."),
+    "import": Lazy("keyiso.cli.key.import_", "Take over a private key from a file."),
+    "delete": Lazy("keyiso.cli.key.delete", "Delete a key for good."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS)
+def command() -> None:
+    """Create keys, sign with them, delete them.
+
+    A key has a NAME of 1 to 260 characters; upper and lower case differ. A NAME that begins with
+    a dash goes after two dashes: keyiso key show -- -name
+    """

@@ -1,0 +1,119 @@
+"""``keyiso key import``."""
+
+import sys
+from typing import BinaryIO, Final, Unpack
+
+import click
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+from keyiso import limits
+from keyiso.cli._options import json_option
+from keyiso.cli._output import print_json
+from keyiso.cli.key._describe import key_object
+from keyiso.cli.key._tell import tell_new_key
+from keyiso.cli.key._terms import Terms, term_options
+from keyiso.errors import ncrypt_error
+from keyiso.keys import Key
+from keyiso.status import Status
+
+_FILE_BYTES: Final = 4 * limits.PRIVATE_KEY_BYTES
+"""PEM makes a key a third longer, and people put comments around it."""
+
+_PASSWORD_BYTES: Final = 1024
+"""What cryptography accepts."""
+
+
+@click.command()
+@click.argument("name")
+@click.argument("file", type=click.File("rb"))
+@click.option(
+    "--password-file",
+    type=click.File("rb"),
+    help="A file whose first line is the password of FILE; without it, the terminal is asked.",
+)
+@term_options
+@json_option
+def command(
+    name: str,
+    file: BinaryIO,
+    password_file: BinaryIO | None,
+    as_json: bool,
+    **terms: Unpack[Terms],
+) -> None:
+    """Take over the private key in FILE and keep it under NAME.
+
+    FILE is PEM or DER, PKCS #8 or the older forms of OpenSSL, with or without a password.
+    The file itself is not changed: whoever has a copy of it still has the key.
+
+    \b
+    Example: keyiso key import web server.key
+    """
+    private_key = _load(_read(file), _password(password_file))
+    pkcs8 = private_key.private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    with Key.import_key(name, pkcs8, **terms) as key:
+        if as_json:
+            print_json(key_object(key))
+            return
+        tell_new_key("Imported", key, terms["protection"])
+        click.echo("The file still has the private key; so has every copy of it.")
+
+
+def _read(file: BinaryIO) -> bytes:
+    data = file.read(_FILE_BYTES + 1)
+    if len(data) > _FILE_BYTES:
+        raise ncrypt_error(
+            Status.KEYISO_E_LIMIT, f"a file with a private key has at most {_FILE_BYTES} bytes"
+        )
+    return data
+
+
+def _password(file: BinaryIO | None) -> bytes | None:
+    """The first line of the password file."""
+    if file is None:
+        return None
+    password = file.readline(_PASSWORD_BYTES + 2).rstrip(b"\r\n")
+    if not password:
+        raise click.UsageError("The password file begins with an empty line.")
+    return password
+
+
+def _load(data: bytes, password: bytes | None) -> PrivateKeyTypes:
+    try:
+        return _parse(data, password)
+    except TypeError:
+        # How the library says that a password is missing, or is one too many.
+        if password is not None:
+            raise click.UsageError(
+                "FILE is not protected by a password: leave --password-file out."
+            ) from None
+    return _parse(data, _asked_password())
+
+
+def _parse(data: bytes, password: bytes | None) -> PrivateKeyTypes:
+    pem = b"-----BEGIN" in data
+    load = serialization.load_pem_private_key if pem else serialization.load_der_private_key
+    try:
+        return load(data, password)
+    except UnsupportedAlgorithm:
+        raise ncrypt_error(
+            Status.NTE_NOT_SUPPORTED, "the file's algorithm or encryption is not supported"
+        ) from None
+    except ValueError:
+        # The library's own message may quote the file.
+        other = "" if password is None else ", or the password is wrong"
+        raise ncrypt_error(
+            Status.NTE_BAD_DATA, f"the file is not a private key in PEM or DER{other}"
+        ) from None
+
+
+def _asked_password() -> bytes:
+    if not sys.stdin.isatty():
+        raise click.UsageError("FILE is protected by a password: name one with --password-file.")
+    password: str = click.prompt("Password of the file", hide_input=True, err=True)
+    return password.encode()

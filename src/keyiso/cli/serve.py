@@ -1,0 +1,59 @@
+"""``keyiso serve``: the supervisor, in the foreground."""
+
+import os
+import sys
+
+import click
+
+from keyiso.cli._output import printable
+from keyiso.paths import server_instance
+
+
+@click.command()
+@click.option("--system", is_flag=True, help="Serve every user of this machine.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1024),
+    metavar="N",
+    help="Processes that hold keys; by default one per processor.",
+)
+@click.option(
+    "--keyiso-user",
+    metavar="USER",
+    help="Whom the KeyIso service runs as (--system, as root). [default: keyiso]",
+)
+@click.option(
+    "--trustlet-user",
+    metavar="USER",
+    help="Whom the processes that hold keys run as (--system, as root). [default: keyiso-trustlet]",
+)
+def command(
+    system: bool, workers: int | None, keyiso_user: str | None, trustlet_user: str | None
+) -> None:
+    """Run keyiso in the foreground, until Ctrl-C or SIGTERM.
+
+    Without --system it serves only you. You rarely need that: the first program that uses a key
+    starts your own keyiso in the background. Exit code 3 means that another keyiso serves the
+    same directory already.
+    """
+    instance = server_instance(os.environ, system=system)
+    click.echo(
+        f"keyiso serves {printable(str(instance.state))}; end it with Ctrl-C or SIGTERM.", err=True
+    )
+    arguments = supervisor_command(
+        *(("--system",) if system else ()),
+        *(() if workers is None else (f"--workers={workers}",)),
+        *(() if keyiso_user is None else (f"--keyiso-user={keyiso_user}",)),
+        *(() if trustlet_user is None else (f"--trustlet-user={trustlet_user}",)),
+    )
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # It replaces this process, so that the supervisor carries nothing of the command line. It
+    # keeps the environment, which says where the instance is; its services get one of their own.
+    os.execve(arguments[0], arguments, dict(os.environ))  # noqa: S606 (our interpreter)
+
+
+def supervisor_command(*options: str) -> list[str]:
+    """What runs a supervisor."""
+    # -I: neither the environment nor the working directory can change what is imported.
+    return [sys.executable, "-I", "-m", "keyiso.supervisor", *options]

@@ -1,0 +1,272 @@
+"""``keyiso status``: an instance as it is. Asking starts nothing."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from keyiso.cli._exit import error_object, exit_code, print_error
+from keyiso.cli._options import json_option
+from keyiso.cli._output import heading, print_details, print_json, print_table, printable
+from keyiso.client.binding import bind_process, trusted_uids
+from keyiso.client.retry import RetryPolicy
+from keyiso.client.supervision import supervisor_status
+from keyiso.errors import NCryptError
+from keyiso.paths import Instance, client_instance
+from keyiso.wire.operations import (
+    GetServiceStatus,
+    ProcessStatus,
+    ServiceStatus,
+    SupervisorStatus,
+    WorkerStatus,
+)
+
+_DEADLINE_SECONDS: Final = 3.0
+"""What the KeyIso service may take. Its supervisor listens for it: without a deadline, a service
+that cannot start would be waited for."""
+
+_SHOWN_DIGITS: Final = 8
+"""Of an instance id's 32: enough to see that it is another one."""
+
+
+@click.command()
+@json_option
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
+    """What runs: processes, restarts, memory, loaded keys.
+
+    Nothing is started by asking. The exit code is 6 when keyiso, or its KeyIso service, does not
+    answer; what is known is printed all the same.
+    """
+    report = _look(client_instance(os.environ))
+    if as_json:
+        print_json(_as_object(report))
+    else:
+        _print(report)
+    if report.error is not None:
+        context.exit(exit_code(report.error))
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    """One process of the instance."""
+
+    service: str
+    pid: int
+    """0 while it is not running."""
+    uid: int | None
+    restarts: int
+    started: float
+    """Seconds since 1970-01-01 UTC."""
+    instance_id: bytes | None
+    """None where the process did not say."""
+    worker: WorkerStatus | None
+    """What a process that holds keys says of itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What could be found out."""
+
+    instance: Instance
+    processes: tuple[_Process, ...]
+    """Empty when no supervisor answered."""
+    clients: int | None
+    """Other than this command; None when the KeyIso service did not answer."""
+    error: NCryptError | None
+    """Who did not answer."""
+
+
+def _look(instance: Instance) -> _Report:
+    try:
+        supervisor = supervisor_status(instance, trusted_uids())
+    except NCryptError as error:
+        return _Report(instance, (), None, error)
+    instance = replace(instance, system=supervisor.system)
+    try:
+        service = _service_status(instance)
+    except NCryptError as error:
+        return _Report(instance, _processes(supervisor, None), None, error)
+    others = max(0, service.clients - 1)
+    return _Report(instance, _processes(supervisor, service), others, None)
+
+
+def _service_status(instance: Instance) -> ServiceStatus:
+    # Clients start only an instance that is not the system's. The supervisor has just answered,
+    # so there is nothing to start; if it ended since, nothing must be started either.
+    never_started = replace(instance, system=True)
+    binding = bind_process(
+        os.environ,
+        resolve=lambda: never_started,
+        policy=RetryPolicy(deadline=_DEADLINE_SECONDS),
+    )
+    return binding.control(GetServiceStatus())
+
+
+def _processes(supervisor: SupervisorStatus, service: ServiceStatus | None) -> tuple[_Process, ...]:
+    workers = {} if service is None else {worker.service: worker for worker in service.workers}
+    itself = _Process(
+        "supervisor", supervisor.pid, _uid_of(supervisor.pid), 0, supervisor.started, None, None
+    )
+    return (
+        itself,
+        *(_process(entry, service, workers.get(entry.service)) for entry in supervisor.processes),
+    )
+
+
+def _process(
+    entry: ProcessStatus, service: ServiceStatus | None, worker: WorkerStatus | None
+) -> _Process:
+    """What the supervisor knows of a process, and what that process says, if it is the same."""
+    instance_id = None
+    if worker is not None and worker.pid == entry.pid:
+        instance_id = worker.instance_id
+    elif service is not None and service.pid == entry.pid:
+        instance_id = service.instance_id
+    return _Process(
+        entry.service,
+        entry.pid,
+        entry.uid,
+        entry.restarts,
+        entry.started,
+        instance_id,
+        worker if instance_id is not None else None,
+    )
+
+
+# --- /proc -------------------------------------------------------------------------------------
+
+
+def _uid_of(pid: int) -> int | None:
+    value = _proc_status(pid, "Uid")
+    return None if value is None else int(value.split()[1])
+
+
+def _memory_of(pid: int) -> int | None:
+    """Resident bytes: what the process has in memory, what it shares with others included."""
+    value = _proc_status(pid, "VmRSS")
+    return None if value is None else int(value.split()[0]) * 1024
+
+
+def _proc_status(pid: int, field: str) -> str | None:
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    for line in text.splitlines():
+        if line.startswith(field + ":"):
+            return line.partition(":")[2]
+    return None
+
+
+def _descriptors_of(pid: int) -> int | None:
+    """None where only root may count: a process that holds keys shows others nothing."""
+    try:
+        return len(os.listdir(f"/proc/{pid}/fd"))
+    except OSError:
+        return None
+
+
+# --- printing ----------------------------------------------------------------------------------
+
+
+def _as_object(report: _Report) -> dict[str, Any]:
+    instance = report.instance
+    return {
+        "running": bool(report.processes),
+        "clients": report.clients,
+        "processes": [_process_object(process) for process in report.processes],
+        "instance": {
+            "system": instance.system,
+            "state": str(instance.state),
+            "runtime": str(instance.runtime),
+            "config": [str(directory) for directory in instance.config],
+            "control_socket": str(instance.control_socket),
+            "supervisor_socket": str(instance.supervisor_socket),
+            "store": str(instance.store),
+            "events": str(instance.events),
+        },
+        **({} if report.error is None else {"error": error_object(report.error)}),
+    }
+
+
+def _process_object(process: _Process) -> dict[str, Any]:
+    worker = process.worker
+    return {
+        "service": process.service,
+        "pid": process.pid or None,
+        "uid": process.uid,
+        "restarts": process.restarts,
+        "started": process.started,
+        "instance_id": process.instance_id.hex() if process.instance_id else None,
+        "loaded_keys": None if worker is None else worker.loaded_keys,
+        "channels": None if worker is None else worker.channels,
+        "operations": None if worker is None else worker.operations,
+        "memory_bytes": _memory_of(process.pid),
+        "descriptors": _descriptors_of(process.pid),
+    }
+
+
+def _print(report: _Report) -> None:
+    if report.processes:
+        print_table(_COLUMNS, map(_row, report.processes), right=_NUMBERS)
+    else:
+        click.echo("keyiso is not running here. The first program that uses a key starts it.")
+    if report.clients is not None:
+        click.echo()
+        click.echo(f"Programs connected to the KeyIso service: {report.clients}")
+    heading("Where")
+    print_details(_places(report.instance))
+    if report.error is not None:
+        print_error(report.error)
+
+
+_COLUMNS: Final = (
+    "SERVICE",
+    "PID",
+    "UID",
+    "RESTARTS",
+    "SINCE",
+    "INSTANCE",
+    "KEYS",
+    "CHANNELS",
+    "CALLS",
+    "MEMORY",
+    "FILES",
+)
+_NUMBERS: Final = frozenset(_COLUMNS) - {"SERVICE", "SINCE", "INSTANCE"}
+
+
+def _row(process: _Process) -> Sequence[str]:
+    worker, memory = process.worker, _memory_of(process.pid)
+    return (
+        printable(process.service),
+        str(process.pid) if process.pid else "down",
+        _number(process.uid),
+        str(process.restarts),
+        datetime.fromtimestamp(process.started).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        process.instance_id.hex()[:_SHOWN_DIGITS] if process.instance_id else "-",
+        _number(None if worker is None else worker.loaded_keys),
+        _number(None if worker is None else worker.channels),
+        _number(None if worker is None else worker.operations),
+        "-" if memory is None else f"{memory / (1 << 20):.1f} MiB",
+        _number(_descriptors_of(process.pid)),
+    )
+
+
+def _number(value: int | None) -> str:
+    return "-" if value is None else str(value)
+
+
+def _places(instance: Instance) -> list[tuple[str, str | list[str]]]:
+    return [
+        ("Serves", "every user" if instance.system else "you"),
+        ("State", printable(str(instance.state))),
+        ("Sockets", printable(str(instance.runtime))),
+        ("Events", printable(str(instance.events))),
+        ("Configuration", [printable(str(directory)) for directory in instance.config]),
+    ]

@@ -1,0 +1,51 @@
+"""Hearing the heartbeats of the services (sd_notify(3))."""
+
+import array
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from keyiso.server.loop import READ, Loop
+
+TIMEOUT_SECONDS: Final = 10.0
+"""A service whose loop does not go round for so long is replaced."""
+
+_UCRED: Final = struct.Struct("3i")
+_MESSAGE_BYTES: Final = 4096
+_ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_UCRED.size) + socket.CMSG_SPACE(16 * 4)
+
+
+class Watchdog:
+    """Receives datagrams, and calls back with the sender's pid by the kernel's word."""
+
+    def __init__(self, loop: Loop, receiving: socket.socket, beat: Callable[[int], None]) -> None:
+        self._socket = receiving
+        self._beat = beat
+        receiving.setblocking(False)
+        receiving.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        loop.watch(receiving, READ, self._ready)
+
+    def _ready(self, events: int) -> None:
+        try:
+            data, ancillary, _, _ = self._socket.recvmsg(
+                _MESSAGE_BYTES, _ANCILLARY_BYTES, socket.MSG_CMSG_CLOEXEC
+            )
+        except OSError:
+            return
+        pid = 0
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                pid, _, _ = _UCRED.unpack(payload[: _UCRED.size])
+            elif level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                _close_all(payload)  # nobody is asked to send any
+        if pid and b"WATCHDOG=1" in data.split(b"\n"):
+            self._beat(pid)
+
+
+def _close_all(payload: bytes) -> None:
+    descriptors = array.array("i")
+    descriptors.frombytes(payload[: len(payload) - len(payload) % descriptors.itemsize])
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,205 @@
+"""Nothing is lost: the KeyIso service is killed at every write of every change.
+
+strace makes the N-th system call of a kind that changes files kill the service, for N = 1, 2, 3
+and so on until the change completes unharmed. After each kill the store has the old state or the
+new one, and the operation id, asked again, answers truthfully.
+"""
+
+import contextlib
+import os
+import select
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from keyiso import Key, KeyNotFoundError, NCryptError, Provider
+from keyiso.client.binding import Binding, bind_process
+from keyiso.client.request import Request
+from keyiso.client.retry import RetryPolicy
+from keyiso.crypto.import_seal import seal_import
+from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
+from keyiso.names import encode_name
+from keyiso.wire.operations import CreateKey, DeleteKey, GetImportKey, ImportKey, KeyTerms
+from tests.instance import DEADLINE_SECONDS, RunningInstance
+
+WRITES = ("pwrite64", "fdatasync")
+"""What SQLite changes files with in WAL mode; strace counts each kind for itself."""
+
+LONGEST_RUN = 200
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can trace the KeyIso service"),
+]
+
+Change = Callable[[Request], object]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A change: what there is before it, and what is there after it."""
+
+    name: str
+    exists_before: bool
+    exists_after: bool
+
+
+CASES = (
+    Case("create", False, True),
+    Case("import", False, True),
+    Case("overwrite", True, True),
+    Case("delete", True, False),
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_kill_at_any_write_leaves_the_old_state_or_the_new_one(
+    case: Case, instance: RunningInstance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Key.create("bystander", "ECDSA_P256").close()
+    kills: Counter[str] = Counter()
+    for call in WRITES:
+        for when in range(1, LONGEST_RUN):
+            left = _change_with_kill(case, instance, tmp_path, call, when)
+            if left == "done":
+                break
+            kills[left] += 1
+        else:
+            pytest.fail(f"{LONGEST_RUN} times {call} and no end")
+    with capsys.disabled():
+        print(f"\n  {case.name}: {kills['old']} kills left the old state, {kills['new']} the new")
+
+    assert kills["old"], "no kill came before the commit"
+    assert kills["new"], "no kill came between commit and answer"
+
+
+def _change_with_kill(
+    case: Case, instance: RunningInstance, path: Path, call: str, when: int
+) -> str:
+    """One change with one kill: the state that it left, or "done" when nothing was killed."""
+    name = f"key-{call}-{when}"
+    fragile = bind_process(instance.environ, policy=RetryPolicy(deadline=0))
+    before = _unique_name_of(Key.create(name, "ECDSA_P256")) if case.exists_before else None
+    change = _change(case, name, before, fragile)
+    killed = _try_with_kill(instance, fragile, change, path, call, when)
+
+    after = _unique_name(name)
+    assert killed or after != before, "the change was answered with success and not made"
+    bind_process(instance.environ).try_until_done(case.name, change)  # the same operation id
+    final = _unique_name(name)
+    assert (final is not None) == case.exists_after
+    if after != before:
+        assert final == after, "the repeat did not answer with the first result"
+    names = [key.pszName for key in Provider().keys()]
+    assert names.count(name) == int(case.exists_after)
+    assert "bystander" in names
+    if not killed:
+        return "done"
+    return "old" if after == before else "new"
+
+
+def _change(case: Case, name: str, before: str | None, binding: Binding) -> Change:
+    """The request, with one operation id for however often it is sent."""
+    operation_id = binding.operation_id()
+    terms = KeyTerms(
+        operation_id=operation_id,
+        provider=MS_KEY_STORAGE_PROVIDER,
+        scope="user",
+        owner=os.geteuid(),
+        name=encode_name(name),
+        lifetime="persisted",
+        algorithm="ECDSA_P256",
+        bits=256,
+        usage=0xFFFFFF,
+        export_policy=0,
+        overwrite=case.name == "overwrite",
+    )
+    if case.name == "delete":
+        assert before is not None
+        delete = DeleteKey(operation_id, terms.provider, "user", terms.name, bytes.fromhex(before))
+        return lambda request: request.control(delete)
+    if case.name != "import":
+        return lambda request: request.control(CreateKey(terms))
+    import_terms = msgspec.structs.replace(terms, algorithm="", bits=0)
+    pkcs8 = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.DER,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+    def import_key(request: Request) -> object:
+        worker = request.control(GetImportKey())
+        sealed = seal_import(pkcs8, worker.public_key, import_terms)
+        return request.control(ImportKey(import_terms, worker.worker_instance, sealed))
+
+    return import_key
+
+
+def _try_with_kill(
+    instance: RunningInstance, binding: Binding, change: Change, path: Path, call: str, when: int
+) -> bool:
+    """Make the change while the N-th write kills the service. True when it did."""
+    pid = instance.pid_of("keyiso")
+    with _killing(pid, path, call, when) as pidfd:
+        try:
+            binding.try_until_done("change", change)
+        except NCryptError:
+            _wait_for_end(pidfd)
+            return True
+        ended, _, _ = select.select([pidfd], [], [], 0)
+        return bool(ended)
+
+
+@contextlib.contextmanager
+def _killing(pid: int, path: Path, call: str, when: int) -> Iterator[int]:
+    """strace at work on a process; gives a pidfd of the process."""
+    pidfd = os.pidfd_open(pid)
+    tracer = subprocess.Popen(
+        [
+            "strace",
+            "-f",
+            "-o",
+            str(path / "strace.log"),
+            "-p",
+            str(pid),
+            "-e",
+            f"trace={call}",
+            "-e",
+            f"inject={call}:signal=SIGKILL:when={when}",
+        ],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert tracer.stderr is not None
+        assert "attached" in tracer.stderr.readline()
+        yield pidfd
+    finally:
+        tracer.terminate()
+        tracer.communicate(timeout=DEADLINE_SECONDS)
+        os.close(pidfd)
+
+
+def _wait_for_end(pidfd: int) -> None:
+    ended, _, _ = select.select([pidfd], [], [], DEADLINE_SECONDS)
+    assert ended, "the request failed although the service was not killed"
+
+
+def _unique_name(name: str) -> str | None:
+    try:
+        return _unique_name_of(Key.open(name))
+    except KeyNotFoundError:
+        return None
+
+
+def _unique_name_of(key: Key) -> str:
+    with key:
+        return key.unique_name
