@@ -164,6 +164,9 @@ NCRYPT_PARAMETER_SET_NAME_PROPERTY: Final = "ParameterSetName"
 NCRYPT_KEM_SHARED_SECRET_LENGTH_PROPERTY: Final = "KEMSharedSecretLength"
 NCRYPT_KEM_CIPHERTEXT_LENGTH_PROPERTY: Final = "KEMCiphertextLength"
 
+# keyiso's own: where a key came from ("generated", "imported-sealed").
+KEYISO_ORIGIN_PROPERTY: Final = "Keyiso Origin"
+
 # Properties of isolation.
 NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY: Final = "Virtual Iso"
 NCRYPT_USE_PER_BOOT_KEY_PROPERTY: Final = "Per Boot Key"

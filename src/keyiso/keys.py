@@ -76,12 +76,16 @@ class ProtectionReport:
     """``persisted`` or ``ephemeral``."""
     at_rest: str
     """What seals the stored key; empty for an ephemeral one."""
+    origin: str
+    """``generated`` where it is kept, or ``imported-sealed``; empty where the provider does not
+    say."""
     not_stopped: tuple[str, ...]
     """Who can get the key, or use it, all the same."""
 
     def __str__(self) -> str:
         at_rest = f", {self.at_rest}" if self.at_rest else ""
-        return f"{self.level}, {self.lifetime}{at_rest}; not stopped: " + "; ".join(
+        origin = f", {self.origin}" if self.origin else ""
+        return f"{self.level}, {self.lifetime}{origin}{at_rest}; not stopped: " + "; ".join(
             self.not_stopped
         )
 
@@ -270,14 +274,16 @@ class Key:
     @property
     def protection(self) -> ProtectionReport:
         """What the key really has, and what that does not stop."""
-        ephemeral = self.ephemeral
+        ephemeral, origin = self.ephemeral, self._origin()
         return ProtectionReport(
             level="software",
             lifetime="ephemeral" if ephemeral else "persisted",
             at_rest="" if ephemeral else "sealed by a root secret in a file of this machine",
+            origin=origin,
             not_stopped=(
                 "root can read the key from the worker's memory",
                 *(() if ephemeral else ("who copies the whole state directory has the key",)),
+                *(("who had the file that it was imported from",) if "import" in origin else ()),
                 "a process of the same user can use the key while it runs",
                 "an old state directory that is put back (rollback)",
             ),
@@ -492,6 +498,12 @@ class Key:
 
     def _export(self, blob_type: str) -> bytes:
         return ncrypt.NCryptExportKey(self._handle, None, blob_type)
+
+    def _origin(self) -> str:
+        try:
+            return self._string(names.KEYISO_ORIGIN_PROPERTY)
+        except NCryptError:
+            return ""  # another provider, which does not say
 
     def _string(self, name: str) -> str:
         value = ncrypt.NCryptGetProperty(self._handle, name)

@@ -116,8 +116,10 @@ def server_instance(environ: Mapping[str, str], *, system: bool) -> Instance:
     return _system_instance() if system else _user_instance(environ)
 
 
-def make_private_directory(path: Path, *, mode: int = 0o700) -> None:
+def make_private_directory(path: Path, *, mode: int = 0o700, owner: int | None = None) -> None:
     """Make a directory of our own, or check that the one that exists is ours.
+
+    ``owner`` is a uid that the directory was given to earlier, besides our own and root.
 
     Raises ``KEYISO_E_PEER_REFUSED`` when the path is a link, is not a directory or belongs to
     another user: in a world-writable directory such as /tmp somebody else may have made it.
@@ -127,7 +129,7 @@ def make_private_directory(path: Path, *, mode: int = 0o700) -> None:
         path.mkdir(mode)
     except FileExistsError:
         found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), 0):
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), 0, owner):
             raise ncrypt_error(
                 Status.KEYISO_E_PEER_REFUSED,
                 f"{path} is not a directory of uid {os.geteuid()}",
@@ -161,8 +163,10 @@ def _home_instance(home: Path, runtime: Path, *, system: bool = False) -> Instan
 
 def _linked_runtime(home: Path) -> Path | None:
     """What the server of this home chose; a client of another uid would compute another place."""
-    link = runtime_link(home)
-    return Path(os.readlink(link)) if link.is_symlink() else None
+    try:
+        return Path(os.readlink(runtime_link(home)))
+    except OSError:
+        return None  # there is none, it is no link, or the home is out of reach
 
 
 def _home_runtime(home: Path, environ: Mapping[str, str], system: bool) -> Path:

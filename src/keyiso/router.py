@@ -197,8 +197,12 @@ def _entry_points() -> tuple[Registration, ...]:
 
 
 def _files(directory: Path) -> tuple[Registration, ...]:
-    """The registrations of one directory."""
-    return tuple(_from_file(path) for path in sorted(directory.glob("*.toml")))
+    """The registrations of one directory; none in one that this user may not read."""
+    try:
+        paths = sorted(directory.glob("*.toml"))
+    except OSError:
+        return ()
+    return tuple(_from_file(path) for path in paths)
 
 
 def _from_file(path: Path) -> Registration:
@@ -214,7 +218,8 @@ def _from_file(path: Path) -> Registration:
 
 
 def _is_module_name(image: str) -> bool:
-    return all(part.isidentifier() for part in image.split("."))
+    """Absolute, as there is no package that it could be relative to."""
+    return bool(image) and not image.startswith(".")
 
 
 def _load(registration: Registration) -> KeyStorageFunctionTable:

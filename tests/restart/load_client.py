@@ -14,10 +14,10 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, utils
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from keyiso import Key, NCryptError
-from keyiso.crypto.signatures import PublicKey
+from keyiso.crypto.key_types import PublicKey
 from tests.restart.scoreboard import Doing, Scoreboard
 
 SHARED_KEYS = {"shared-p256": "ECDSA_P256", "shared-rsa": "RSA"}
@@ -110,7 +110,7 @@ def check(public: PublicKey, digest: bytes, signature: bytes) -> None:
         half = len(signature) // 2
         r, s = (int.from_bytes(part, "big") for part in (signature[:half], signature[half:]))
         public.verify(utils.encode_dss_signature(r, s), digest, ec.ECDSA(sha256))
-    else:
+    elif isinstance(public, rsa.RSAPublicKey):
         public.verify(signature, digest, padding.PSS(padding.MGF1(hashes.SHA256()), 32), sha256)
 
 

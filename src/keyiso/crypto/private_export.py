@@ -33,17 +33,16 @@ def export_private_key(
     Raises ``NTE_NOT_SUPPORTED`` where the policy does not allow it and for a blob type that is
     not known, ``NTE_BAD_TYPE`` when the key cannot be exported as that type.
     """
-    if password and blob_type != NCRYPT_PKCS8_PRIVATE_KEY_BLOB:
-        raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "only PKCS #8 keys take a password")
+    encrypted = bool(password) and blob_type == NCRYPT_PKCS8_PRIVATE_KEY_BLOB
     _check_policy(
-        header, NCRYPT_ALLOW_EXPORT_FLAG if password else NCRYPT_ALLOW_PLAINTEXT_EXPORT_FLAG
+        header, NCRYPT_ALLOW_EXPORT_FLAG if encrypted else NCRYPT_ALLOW_PLAINTEXT_EXPORT_FLAG
     )
     if isinstance(key, SymmetricKey):
         if blob_type != BCRYPT_KEY_DATA_BLOB:
             raise _bad_type(header, blob_type)
         return _KEY_DATA_HEADER.pack(BCRYPT_KEY_DATA_BLOB_MAGIC, 1, len(key.value)) + key.value
     if blob_type == NCRYPT_PKCS8_PRIVATE_KEY_BLOB:
-        if not password:
+        if not encrypted:
             return private_key_bytes(key)
         return key.private_bytes(
             serialization.Encoding.DER,

@@ -13,7 +13,7 @@ import msgspec
 
 from keyiso import limits
 from keyiso.crypto.key_blob import read_header
-from keyiso.crypto.key_header import KeyHeader, Right
+from keyiso.crypto.key_header import KeyHeader, Right, Scope
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.access import Authority, check_right, no_such_key
 from keyiso.keyiso_service.audit import Audit
@@ -256,7 +256,7 @@ class KeyChanges:
             return None
         if not terms.overwrite:
             raise _exists(terms)
-        check_right(read_header(present.blob), client.peer, Right.MANAGE)
+        self._check_may_manage(client, present, terms.scope)
         return present
 
     async def _finished(self, call: Call[CreateKey] | Call[ImportKey], made: "_Change") -> Created:
@@ -292,18 +292,18 @@ class KeyChanges:
         present = self._store.read.find(operation.provider, partition, operation.name)
         if present is None or present.key_id != operation.key_id:
             raise no_such_key(operation.scope, operation.name)
-        self._check_may_delete(client, present, operation)
+        self._check_may_manage(client, present, operation.scope)
         await self._store.change(commit)
         await self._revoke(call, operation.key_id)
         self._audit.deleted(client, call)
         return Done()
 
-    def _check_may_delete(self, client: Client, present: StoredKey, operation: DeleteKey) -> None:
-        """A damaged key can still be deleted by those who could have deleted it whole."""
+    def _check_may_manage(self, client: Client, present: StoredKey, scope: Scope) -> None:
+        """A damaged key can still be deleted and replaced by those who could have done it whole."""
         try:
             header = read_header(present.blob)
         except NCryptError:
-            if operation.scope == "machine":
+            if scope == "machine":
                 self._authority.check_manages_machine(client.peer)
         else:
             check_right(header, client.peer, Right.MANAGE)

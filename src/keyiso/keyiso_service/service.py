@@ -199,7 +199,8 @@ class KeyIsoService:
         page = self._store.read.page(
             operation.provider, partition, operation.after, limits.ENUMERATION_PAGE
         )
-        names = tuple(name for stored in page if (name := _listed(stored, client)) is not None)
+        lines = (_listed(stored, client, self._authority) for stored in page)
+        names = tuple(line for line in lines if line is not None)
         more = len(page) == limits.ENUMERATION_PAGE
         return KeyNames(names, page[-1].name if more else b"")
 
@@ -259,13 +260,29 @@ def _check_row(stored: StoredKey, header: KeyHeader) -> None:
         )
 
 
-def _listed(stored: StoredKey, client: Client) -> KeyName | None:
+def _listed(stored: StoredKey, client: Client, authority: Authority) -> KeyName | None:
     """A key's line in an enumeration; none for a key that does not exist for this client."""
     try:
+        check_name(stored.name)
+    except NCryptError:
+        return None  # no key can be asked for by what is no name
+    try:
         header = read_header(stored.blob)
+    except NCryptError:
+        # Who could have deleted it whole sees a damaged key, so that it can be deleted.
+        return KeyName(stored.name, "") if _manages(stored, client, authority) else None
+    try:
         check_right(header, client.peer, Right.USE)
-    except NCryptError as error:
-        damaged = error.status not in (Status.NTE_BAD_KEYSET, Status.NTE_PERM)
-        # Its owner sees a damaged key, so that it can be deleted.
-        return KeyName(stored.name, "") if damaged and stored.partition == client.peer.uid else None
+    except NCryptError:
+        return None
     return KeyName(stored.name, header.algorithm)
+
+
+def _manages(stored: StoredKey, client: Client, authority: Authority) -> bool:
+    if stored.partition != MACHINE:
+        return stored.partition == client.peer.uid
+    try:
+        authority.check_manages_machine(client.peer)
+    except NCryptError:
+        return False
+    return True

@@ -19,6 +19,7 @@ from keyiso.flags import (
     NCRYPT_SIGNATURE_OPERATION,
 )
 from keyiso.identifiers import (
+    KEYISO_ORIGIN_PROPERTY,
     NCRYPT_ALGORITHM_GROUP_PROPERTY,
     NCRYPT_ALGORITHM_PROPERTY,
     NCRYPT_BLOCK_LENGTH_PROPERTY,
@@ -274,6 +275,7 @@ _GETTERS: Final[Mapping[str, Callable[[SoftwareKey], bytes]]] = MappingProxyType
         NCRYPT_KEY_USAGE_PROPERTY: _usage,
         NCRYPT_EXPORT_POLICY_PROPERTY: _export_policy,
         NCRYPT_KEY_TYPE_PROPERTY: _key_type,
+        KEYISO_ORIGIN_PROPERTY: lambda key: utf16(key.ready().header.origin),
     }
 )
 

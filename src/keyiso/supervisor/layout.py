@@ -38,7 +38,7 @@ def make_directories(instance: Instance, keyiso: User | None, trustlet: User | N
         (instance.software_machine_root.parent, trustlet),
         (instance.software_boot_roots, trustlet),
     ):
-        make_private_directory(path)
+        make_private_directory(path, owner=None if user is None else user.uid)
         if user is not None:
             os.chown(path, user.uid, user.gid)
 

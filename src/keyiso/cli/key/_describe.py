@@ -30,14 +30,15 @@ def print_key(key: Key) -> None:
             ("Algorithm", f"{key.algorithm}, {key.length} bits"),
             ("Usage", ", ".join(_usage_words(key.usage)) or "none"),
             ("Export", ", ".join(_policy_words(key.export_policy)) or "never"),
-            ("Fingerprint", f"SHA256:{_fingerprint(key)}"),
+            ("Fingerprint", f"SHA256:{_fingerprint(key)}" if _is_asymmetric(key) else "none"),
             *protection_rows(key.protection),
         ]
     )
     heading("Properties")
     print_details([(name, printable(str(value))) for name, value in _properties(key).items()])
-    heading("Public key")
-    click.echo(public_pem(key), nl=False)
+    if _is_asymmetric(key):
+        heading("Public key")
+        click.echo(public_pem(key), nl=False)
 
 
 def key_object(key: Key) -> dict[str, Any]:
@@ -50,8 +51,8 @@ def key_object(key: Key) -> dict[str, Any]:
         "unique_name": key.unique_name,
         "usage": _usage_words(key.usage),
         "export_policy": _policy_words(key.export_policy),
-        "fingerprint_sha256": _fingerprint(key),
-        "public_key": public_pem(key),
+        "fingerprint_sha256": _fingerprint(key) if _is_asymmetric(key) else None,
+        "public_key": public_pem(key) if _is_asymmetric(key) else None,
         "protection": protection_object(key.protection),
         "properties": _properties(key),
     }
@@ -64,6 +65,11 @@ def public_pem(key: Key) -> str:
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         .decode("ascii")
     )
+
+
+def _is_asymmetric(key: Key) -> bool:
+    """It has a public key."""
+    return key.algorithm != i.NCRYPT_AES_ALGORITHM
 
 
 def _fingerprint(key: Key) -> str:
@@ -133,6 +139,7 @@ _MEANINGS: Final[Mapping[str, Callable[[bytes], Any]]] = MappingProxyType(
         i.NCRYPT_LENGTH_PROPERTY: _dword,
         i.NCRYPT_LENGTHS_PROPERTY: _lengths,
         i.NCRYPT_BLOCK_LENGTH_PROPERTY: _dword,
+        i.NCRYPT_CHAINING_MODE_PROPERTY: _text,
         i.NCRYPT_PUBLIC_LENGTH_PROPERTY: _dword,
         i.NCRYPT_SIGNATURE_LENGTH_PROPERTY: _dword,
         i.NCRYPT_KEY_USAGE_PROPERTY: _flags,

@@ -4,14 +4,15 @@ import base64
 import binascii
 import enum
 from collections.abc import Callable
-from typing import Any, BinaryIO, Final, TypeVar
+from typing import Any, BinaryIO, Final, TypedDict, TypeVar
 
 import click
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric import utils
 
 from keyiso import limits
 from keyiso.cli._options import machine_option
+from keyiso.crypto.algorithms import Family, algorithm_named
 from keyiso.crypto.digests import HASH_NAMES, hash_named
 from keyiso.crypto.signatures import signature_bytes
 from keyiso.errors import NCryptError, ncrypt_error
@@ -31,9 +32,19 @@ class Form(enum.StrEnum):
     RAW = "raw"
     """As CNG has it: for ECDSA, r and s of the curve's size."""
     DER = "der"
-    """What openssl and most others use for ECDSA; RSA has none."""
+    """What openssl and most others use for ECDSA; other algorithms have none."""
     BASE64 = "base64"
-    """Text: of DER for ECDSA, of the signature itself for RSA."""
+    """Text: of DER for ECDSA, of the signature itself otherwise."""
+
+
+class Signing(TypedDict):
+    """The values of `signing_options`."""
+
+    machine: bool
+    hash_name: str | None
+    padding: str | None
+    is_digest: bool
+    form: Form | None
 
 
 def signing_options(command: F) -> F:
@@ -43,70 +54,75 @@ def signing_options(command: F) -> F:
     return command
 
 
-def digest_of(file: BinaryIO, hash_name: str, *, is_digest: bool) -> bytes:
-    """The hash of a file of any length, or the file itself where it is one already."""
-    algorithm = hash_named(hash_name)
-    if is_digest:
-        digest = file.read(limits.DIGEST_BYTES + 1)
-        if len(digest) != algorithm.digest_size:
-            raise ncrypt_error(
-                Status.NTE_BAD_LEN,
-                f"a {hash_name} hash has {algorithm.digest_size} bytes; the file has another"
-                " length",
-                "Name its hash algorithm with --hash, or leave --digest out to hash the file.",
-            )
-        return digest
-    computation = hashes.Hash(algorithm)
+def check_fit(key: Key, signing: Signing) -> None:
+    """Refuse options that the key's algorithm does not have."""
+    family = _family(key)
+    if signing["padding"] is not None and family != "rsa":
+        raise click.UsageError(f"{key.algorithm} has no padding: leave --padding out.")
+    if signing["form"] is Form.DER and family != "ecdsa":
+        raise click.UsageError(
+            f"Signatures of {key.algorithm} have no DER form: leave --format out."
+        )
+    if family == "ed25519" and (signing["hash_name"] is not None or signing["is_digest"]):
+        raise click.UsageError(
+            f"{key.algorithm} signs the file, not a hash of it: leave --hash and --digest out."
+        )
+
+
+def hash_of(signing: Signing) -> str:
+    """The hash algorithm's CNG identifier."""
+    return signing["hash_name"] or _DEFAULT_HASH
+
+
+def digest_of(key: Key, file: BinaryIO, signing: Signing) -> bytes:
+    """What the key signs: the hash of a file of any length, or a short file itself."""
+    if _family(key) == "ed25519":
+        return file.read(limits.MESSAGE_BYTES + 1)  # one too many is refused by the provider
+    if signing["is_digest"]:
+        return _read_digest(file, hash_of(signing))
+    computation = hashes.Hash(hash_named(hash_of(signing)))
     while chunk := file.read(_CHUNK_BYTES):
         computation.update(chunk)
     return computation.finalize()
 
 
-def check_padding(key: Key, padding: str | None) -> None:
-    """Refuse a padding for a key that has none."""
-    if padding is not None and _is_ecdsa(key):
-        raise click.UsageError(f"{key.algorithm} has no padding: leave --padding out.")
-
-
 def encoded(key: Key, signature: bytes, form: Form | None) -> bytes:
     """The signature as it stands in a file; without a form, as other programs expect it."""
-    check_form(key, form)
-    if form is Form.RAW or not _is_ecdsa(key):
-        usual = signature
-    else:
+    if form is not Form.RAW and _family(key) == "ecdsa":
         half = len(signature) // 2
         r, s = (int.from_bytes(part, "big") for part in (signature[:half], signature[half:]))
-        usual = utils.encode_dss_signature(r, s)
-    return base64.b64encode(usual) + b"\n" if form is Form.BASE64 else usual
+        signature = utils.encode_dss_signature(r, s)
+    return base64.b64encode(signature) + b"\n" if form is Form.BASE64 else signature
 
 
-def decoded(key: Key, data: bytes, form: Form | None) -> bytes:
+def read_signature(key: Key, file: BinaryIO, form: Form | None) -> bytes:
     """The signature that stands in a file.
 
     Raises ``NTE_BAD_SIGNATURE`` for what cannot be a signature of this key.
     """
-    check_form(key, form)
+    data = file.read(_SIGNATURE_FILE_BYTES)
     if form is Form.BASE64:
         try:
             data = base64.b64decode(data.strip(), validate=True)
         except (binascii.Error, ValueError):
             raise _no_signature("base64") from None
-    if form is not Form.RAW and _is_ecdsa(key):
+    if form is not Form.RAW and _family(key) == "ecdsa":
         data = _from_der(key, data)
     if len(data) != signature_bytes(key.public_key()):
         raise _no_signature(f"{signature_bytes(key.public_key())} bytes")
     return data
 
 
-def check_form(key: Key, form: Form | None) -> None:
-    """Refuse DER for RSA, whose signatures have no such form."""
-    if form is Form.DER and not _is_ecdsa(key):
-        raise click.UsageError("RSA signatures have no DER form: leave --format out.")
-
-
-def read_signature(file: BinaryIO) -> bytes:
-    """What stands in a signature file, as far as it can be one."""
-    return file.read(_SIGNATURE_FILE_BYTES)
+def _read_digest(file: BinaryIO, hash_name: str) -> bytes:
+    size = hash_named(hash_name).digest_size
+    digest = file.read(size + 1)
+    if len(digest) != size:
+        raise ncrypt_error(
+            Status.NTE_BAD_LEN,
+            f"a {hash_name} hash has {size} bytes; the file has another length",
+            "Name its hash algorithm with --hash, or leave --digest out to hash the file.",
+        )
+    return digest
 
 
 def _from_der(key: Key, data: bytes) -> bytes:
@@ -118,8 +134,9 @@ def _from_der(key: Key, data: bytes) -> bytes:
         raise _no_signature("DER") from None
 
 
-def _is_ecdsa(key: Key) -> bool:
-    return isinstance(key.public_key(), ec.EllipticCurvePublicKey)
+def _family(key: Key) -> Family:
+    """What decides on paddings and forms."""
+    return algorithm_named(key.algorithm).family
 
 
 def _no_signature(wanted: str) -> NCryptError:
@@ -130,24 +147,24 @@ def _no_signature(wanted: str) -> NCryptError:
     )
 
 
-def _upper(context: click.Context, option: click.Parameter, value: str) -> str:
-    return value.upper()
+def _upper(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
+    return None if value is None else value.upper()
 
 
 def _form(context: click.Context, option: click.Parameter, value: str | None) -> Form | None:
     return None if value is None else Form(value)
 
 
+_DEFAULT_HASH: Final = "SHA256"
+
 _OPTIONS: Final = (
     machine_option,
     click.option(
         "--hash",
         "hash_name",
-        default="SHA256",
-        show_default=True,
         callback=_upper,
         metavar="NAME",
-        help=f"One of {', '.join(HASH_NAMES)}.",
+        help=f"One of {', '.join(HASH_NAMES)}. [default: {_DEFAULT_HASH}]",
     ),
     click.option(
         "--padding",
@@ -162,6 +179,6 @@ _OPTIONS: Final = (
         "form",
         type=click.Choice([form.value for form in Form]),
         callback=_form,
-        help="How the signature is written. [default: der for ECDSA, raw for RSA]",
+        help="How the signature is written. [default: der for ECDSA, raw for others]",
     ),
 )

@@ -17,10 +17,13 @@ from keyiso.keys import Key
 @click.option(
     "--algorithm",
     required=True,
-    help="RSA, ECDSA_P256, ECDSA_P384 or ECDSA_P521; `keyiso provider show` lists them.",
+    help="RSA, ECDSA_P256, ED25519, AES and others; `keyiso provider show` lists them.",
 )
 @click.option(
-    "--length", type=click.IntRange(1, 0xFFFFFFFF), metavar="BITS", help="For RSA. [default: 2048]"
+    "--length",
+    type=click.IntRange(1, 0xFFFFFFFF),
+    metavar="BITS",
+    help="For RSA and AES. [default: 2048 for RSA, 256 for AES]",
 )
 @term_options
 @json_option

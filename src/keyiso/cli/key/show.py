@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives import serialization
 from keyiso.cli._options import json_option, machine_option
 from keyiso.cli._output import print_json
 from keyiso.cli.key._describe import key_object, print_key, public_pem
-from keyiso.crypto.public_keys import export_public_blob, public_key_der
+from keyiso.crypto.public_keys import public_key_der
 from keyiso.identifiers import BCRYPT_PUBLIC_KEY_BLOB
 from keyiso.keys import Key
+from keyiso.ncrypt import NCryptExportKey
 
 
 def _ssh(key: Key) -> str:
@@ -29,7 +30,7 @@ _FORMATS: Final[Mapping[str, Callable[[Key], str]]] = MappingProxyType(
         "pem": public_pem,
         "der-hex": lambda key: public_key_der(key.public_key()).hex(),
         "der-base64": lambda key: base64.b64encode(public_key_der(key.public_key())).decode(),
-        "cng-hex": lambda key: export_public_blob(key.public_key(), BCRYPT_PUBLIC_KEY_BLOB).hex(),
+        "cng-hex": lambda key: NCryptExportKey(key.handle, None, BCRYPT_PUBLIC_KEY_BLOB).hex(),
         "ssh": _ssh,
     }
 )

@@ -1,7 +1,7 @@
 """``keyiso key sign``."""
 
 import sys
-from typing import BinaryIO
+from typing import BinaryIO, Unpack
 
 import click
 
@@ -9,10 +9,11 @@ from keyiso.cli._options import json_option
 from keyiso.cli._output import print_json
 from keyiso.cli.key._signing import (
     Form,
-    check_form,
-    check_padding,
+    Signing,
+    check_fit,
     digest_of,
     encoded,
+    hash_of,
     signing_options,
 )
 from keyiso.keys import Key
@@ -25,40 +26,31 @@ from keyiso.keys import Key
 @click.option("--out", type=click.File("wb", lazy=True), help="Write the signature to this file.")
 @json_option
 def command(
-    name: str,
-    file: BinaryIO,
-    machine: bool,
-    hash_name: str,
-    padding: str | None,
-    is_digest: bool,
-    form: Form | None,
-    out: BinaryIO | None,
-    as_json: bool,
+    name: str, file: BinaryIO, out: BinaryIO | None, as_json: bool, **signing: Unpack[Signing]
 ) -> None:
     """Sign FILE with the key NAME. Without FILE, or with -, standard input.
 
     The signature is written as other programs expect it: DER for ECDSA, the plain bytes for
-    RSA. On a terminal it is base64.
+    others. On a terminal it is base64.
 
     \b
     Example: keyiso key sign web letter.txt --out letter.sig
              openssl dgst -sha256 -verify web.pem -signature letter.sig letter.txt
     """
+    form = signing["form"]
     if as_json and (out is not None or form not in (None, Form.BASE64)):
         raise click.UsageError("--json prints base64: leave --out and --format out.")
-    with Key.open(name, machine=machine) as key:
-        check_padding(key, padding)
-        check_form(key, form)
-        digest = digest_of(file, hash_name, is_digest=is_digest)
-        signature = key.sign_digest(digest, hash=hash_name, padding=padding)
-        if as_json:
-            text = encoded(key, signature, Form.BASE64).decode("ascii").strip()
-            print_json({"key": name, "hash": hash_name, "signature": text})
-            return
-        if form is None and out is None and sys.stdout.isatty():
-            form = Form.BASE64
+    if form is None and (as_json or (out is None and sys.stdout.isatty())):
+        form = Form.BASE64
+    with Key.open(name, machine=signing["machine"]) as key:
+        check_fit(key, signing)
+        hash_name = hash_of(signing)
+        digest = digest_of(key, file, signing)
+        signature = key.sign_digest(digest, hash=hash_name, padding=signing["padding"])
         data = encoded(key, signature, form)
-    if out is None:
+    if as_json:
+        print_json({"key": name, "signature": data.decode("ascii").strip()})
+    elif out is None:
         click.echo(data, nl=False)
     else:
         out.write(data)

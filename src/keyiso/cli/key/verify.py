@@ -1,17 +1,16 @@
 """``keyiso key verify``."""
 
-from typing import BinaryIO
+from typing import BinaryIO, Unpack
 
 import click
 
 from keyiso.cli._options import json_option
 from keyiso.cli._output import print_json
 from keyiso.cli.key._signing import (
-    Form,
-    check_form,
-    check_padding,
-    decoded,
+    Signing,
+    check_fit,
     digest_of,
+    hash_of,
     read_signature,
     signing_options,
 )
@@ -26,15 +25,7 @@ from keyiso.names import printable_name
 @signing_options
 @json_option
 def command(
-    name: str,
-    sigfile: BinaryIO,
-    file: BinaryIO,
-    machine: bool,
-    hash_name: str,
-    padding: str | None,
-    is_digest: bool,
-    form: Form | None,
-    as_json: bool,
+    name: str, sigfile: BinaryIO, file: BinaryIO, as_json: bool, **signing: Unpack[Signing]
 ) -> None:
     """Check that SIGFILE is the signature of the key NAME over FILE.
 
@@ -46,13 +37,12 @@ def command(
     """
     if sigfile is file:
         raise click.UsageError("Only one of SIGFILE and FILE can be standard input.")
-    with Key.open(name, machine=machine) as key:
-        check_padding(key, padding)
-        check_form(key, form)
-        signature = decoded(key, read_signature(sigfile), form)
-        digest = digest_of(file, hash_name, is_digest=is_digest)
-        key.verify_digest(signature, digest, hash=hash_name, padding=padding)
+    with Key.open(name, machine=signing["machine"]) as key:
+        check_fit(key, signing)
+        signature = read_signature(key, sigfile, signing["form"])
+        digest = digest_of(key, file, signing)
+        key.verify_digest(signature, digest, hash=hash_of(signing), padding=signing["padding"])
     if as_json:
-        print_json({"key": name, "hash": hash_name, "verified": True})
+        print_json({"key": name, "verified": True})
     else:
         click.echo(f"The signature is right: it is one of the key '{printable_name(name)}'.")
