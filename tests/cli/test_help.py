@@ -1,0 +1,122 @@
+"""Help is quick and complete, and the library carries nothing of the command line."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import click
+import pytest
+
+from keyiso.cli._app import app
+from keyiso.cli._lazy import LazyGroup
+from tests.cli.command import assert_reads, keyiso
+
+
+def every_command(group: LazyGroup | click.Group, path: tuple[str, ...] = ()) -> list[str]:
+    """The paths of all commands, groups included."""
+    context = click.Context(group)
+    found = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        found.append(" ".join((*path, name)))
+        if isinstance(command, click.Group):
+            found += every_command(command, (*path, name))
+    return found
+
+
+def test_help_lists_the_commands() -> None:
+    ended = keyiso("--help")
+    assert ended.code == 0
+    assert_reads(
+        ended.text,
+        """\
+Usage: keyiso [OPTIONS] COMMAND [ARGS]...
+
+  Named private keys that live in another process.
+...
+Commands:
+  quickstart  Show what keyiso does, in a few seconds.
+  key         Create keys, sign with them, delete them.
+  provider    Where keys can be kept.
+  status      What runs, since when, with how many keys.
+  serve       Run keyiso in the foreground.
+  stop        End the keyiso that runs in the background.
+...
+""",
+    )
+
+
+@pytest.mark.parametrize("path", every_command(app))
+def test_every_command_explains_itself(path: str) -> None:
+    context = click.Context(app, info_name="keyiso")
+    command: click.Command = app
+    for word in path.split():
+        assert isinstance(command, click.Group)
+        found = command.get_command(context, word)
+        assert found is not None
+        command = found
+        context = click.Context(command, info_name=word, parent=context)
+    assert command.help
+    for parameter in command.params:
+        if isinstance(parameter, click.Option):
+            assert parameter.help, f"{path} {parameter.name}"
+
+
+def test_help_imports_no_command() -> None:
+    """It would be slow: commands bring `cryptography`, tables bring `rich`."""
+    loaded = modules_after(
+        "import contextlib, io, keyiso.cli\n"
+        "sys.argv = ['keyiso', '--help']\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "    keyiso.cli.main()\n"
+    )
+    assert not loaded & {"rich", "cryptography", "keyiso.keys", "keyiso.cli.key"}
+    assert "click" in loaded
+
+
+def test_the_library_does_without_the_command_line() -> None:
+    loaded = modules_after("import keyiso.keys, keyiso.ncrypt, keyiso.providers.software")
+    assert not loaded & {"rich", "click", "keyiso.cli"}
+
+
+def modules_after(program: str) -> set[str]:
+    ended = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{program}\nprint(*sys.modules, sep='\\n')"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return set(ended.stdout.split())
+
+
+def test_version() -> None:
+    assert keyiso("--version").text == f"keyiso {version('keyiso')}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("nonsense",),
+        ("key", "nonsense"),
+        ("key", "create", "web"),
+        ("key", "create", "--algorithm", "RSA"),
+        ("key", "create", "web", "--algorithm", "RSA", "--usage", "sign,fly"),
+        ("key", "create", "web", "--algorithm", "RSA", "--length", "0"),
+        ("key", "create", "web", "--algorithm", "RSA", "--protection", "perfect"),
+        ("key", "show", "web", "--json", "--public", "pem"),
+        ("key", "sign", "web", "/nonexistent/file"),
+        ("key", "verify", "web", "-", "-"),
+        ("key", "delete", "web"),
+        ("serve", "--workers", "0"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_exit_2_and_asks_nobody(
+    arguments: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    home = tmp_path_factory.mktemp("usage") / "home"
+    ended = keyiso(*arguments, environ={"KEYISO_HOME": str(home)})
+    assert ended.code == 2
+    assert "Usage: keyiso" in ended.errors
+    assert not ended.output
+    assert not home.exists()
