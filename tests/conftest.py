@@ -1,6 +1,7 @@
 """Fixtures: an instance of keyiso of its own for a test, with real processes."""
 
 import os
+import shutil
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runnin
     finally:
         process_router.cache_clear()
         running.end()
+        shutil.rmtree(running.instance.runtime, ignore_errors=True)
 
 
 def pytest_report_header() -> str:

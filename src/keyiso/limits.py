@@ -61,6 +61,9 @@ PROVIDER_NAME_UNITS: Final = 260
 
 # --- keys --------------------------------------------------------------------------------------
 
+PASSWORD_BYTES: Final = 1023
+"""What `cryptography` takes as the password of a PKCS #8 key."""
+
 PRIVATE_KEY_BYTES: Final = 16 * 1024
 """A PKCS #8 private key: RSA-16384, the longest that CNG knows, takes 9.5 KiB."""
 

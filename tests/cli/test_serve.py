@@ -40,7 +40,7 @@ def test_in_the_foreground(instance: RunningInstance, ending: signal.Signals | N
 
 def test_one_instance_is_served_once(instance: RunningInstance) -> None:
     ended = keyiso("serve")
-    assert ended.code == 3
+    assert ended.code == 9
     assert "is served already" in ended.errors
     assert keyiso("status").code == 0
 

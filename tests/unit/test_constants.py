@@ -516,7 +516,11 @@ def test_flags_are_the_numbers_of_cng() -> None:
 
 def test_identifiers_are_spelled_as_in_cng() -> None:
     """Strings are compared exactly, with their blanks and their odd capitals."""
-    found = constants(identifiers)
+    found = {
+        name: value
+        for name, value in constants(identifiers).items()
+        if not name.startswith("KEYISO_")  # keyiso's own
+    }
 
     assert found == {name: spelling(name) for name in found}
     assert found.keys() >= STRINGS.keys()

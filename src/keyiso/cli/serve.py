@@ -33,7 +33,7 @@ def command(
     """Run keyiso in the foreground, until Ctrl-C or SIGTERM.
 
     Without --system it serves only you. You rarely need that: the first program that uses a key
-    starts your own keyiso in the background. Exit code 3 means that another keyiso serves the
+    starts your own keyiso in the background. Exit code 9 means that another keyiso serves the
     same directory already.
     """
     instance = server_instance(os.environ, system=system)

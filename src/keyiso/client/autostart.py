@@ -55,7 +55,7 @@ def _run_supervisor(
     )
 
 
-_SERVED_ALREADY: Final = 3
+_SERVED_ALREADY: Final = 9
 _MESSAGE_CHARACTERS: Final = 2000
 
 

@@ -60,12 +60,14 @@ def decipher(key: SymmetricKey, ciphertext: bytes, parameters: CipherParameters)
     which does not notice changes otherwise).
     """
     if parameters.mode == "ChainingModeGCM":
-        _check(ciphertext, parameters)
+        _check(ciphertext[:-TAG_BYTES], parameters)
         try:
             return AESGCM(key.value).decrypt(parameters.nonce, ciphertext, parameters.associated)
         except (InvalidTag, ValueError):
             raise _failed("the ciphertext, its tag or what goes with it was changed") from None
-    _check(ciphertext, parameters, whole_blocks=True)
+    _check(ciphertext[:-BLOCK_BYTES], parameters)
+    if len(ciphertext) % BLOCK_BYTES:
+        raise _unfit(f"the ciphertext is not whole blocks of {BLOCK_BYTES} bytes")
     decryptor = _cbc(key, parameters).decryptor()
     message = decryptor.update(ciphertext) + decryptor.finalize()
     return _unpadded(message) if parameters.pad else message
@@ -83,7 +85,7 @@ def _cbc(key: SymmetricKey, parameters: CipherParameters) -> Cipher[modes.CBC]:
     return Cipher(algorithms.AES(key.value), modes.CBC(parameters.nonce))
 
 
-def _check(message: bytes, parameters: CipherParameters, *, whole_blocks: bool = False) -> None:
+def _check(message: bytes, parameters: CipherParameters) -> None:
     wanted = NONCE_BYTES if parameters.mode == "ChainingModeGCM" else BLOCK_BYTES
     if len(parameters.nonce) != wanted:
         raise _unfit(f"{parameters.mode} needs {wanted} bytes of nonce or initialization vector")
@@ -92,7 +94,7 @@ def _check(message: bytes, parameters: CipherParameters, *, whole_blocks: bool =
     if parameters.mode == "ChainingModeCBC":
         if parameters.associated:
             raise _unfit("CBC authenticates nothing: it takes no associated data")
-        if (whole_blocks or not parameters.pad) and len(message) % BLOCK_BYTES:
+        if not parameters.pad and len(message) % BLOCK_BYTES:
             raise _unfit(f"the message is not whole blocks of {BLOCK_BYTES} bytes")
 
 

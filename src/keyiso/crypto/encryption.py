@@ -6,6 +6,7 @@ rejection), so that nobody can ask it as an oracle.
 """
 
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from keyiso import limits
@@ -36,6 +37,8 @@ def encrypt_rsa(key: rsa.RSAPublicKey, message: bytes, pad: EncryptionPadding) -
         return _encrypt_raw(key, message)
     try:
         return key.encrypt(message, _scheme(pad))
+    except UnsupportedAlgorithm:
+        raise _unsupported(pad) from None
     except ValueError:
         raise _unfit("the message is too long for this key and padding") from None
 
@@ -57,6 +60,8 @@ def decrypt_rsa(key: rsa.RSAPrivateKey, ciphertext: bytes, pad: EncryptionPaddin
         raise _unfit(f"a ciphertext of this key has {(key.key_size + 7) // 8} bytes")
     try:
         return key.decrypt(ciphertext, _scheme(pad))
+    except UnsupportedAlgorithm:
+        raise _unsupported(pad) from None
     except ValueError:
         raise ncrypt_error(
             Status.NTE_DECRYPTION_FAILURE, "the ciphertext is not one of this key and padding"
@@ -81,6 +86,12 @@ def _encrypt_raw(key: rsa.RSAPublicKey, message: bytes) -> bytes:
     if len(message) != size or number >= numbers.n:
         raise _unfit(f"without padding a message has {size} bytes and is below the modulus")
     return pow(number, numbers.e, numbers.n).to_bytes(size, "big")
+
+
+def _unsupported(pad: EncryptionPadding) -> NCryptError:
+    return ncrypt_error(
+        Status.NTE_NOT_SUPPORTED, f"OAEP with {pad.hash_name} is not supported", "Use SHA256."
+    )
 
 
 def _unfit(cause: str) -> NCryptError:

@@ -8,6 +8,7 @@ import struct
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from keyiso import limits
 from keyiso.crypto.algorithms import ALGORITHMS
 from keyiso.crypto.key_header import KeyHeader
 from keyiso.crypto.key_types import PrivateKey, SymmetricKey
@@ -37,6 +38,13 @@ def export_private_key(
     _check_policy(
         header, NCRYPT_ALLOW_EXPORT_FLAG if encrypted else NCRYPT_ALLOW_PLAINTEXT_EXPORT_FLAG
     )
+    if password and not encrypted:
+        # Who gives a password must not get a key in the clear.
+        raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "only PKCS #8 keys take a password")
+    if len(password) > limits.PASSWORD_BYTES:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER, f"a password has at most {limits.PASSWORD_BYTES} bytes"
+        )
     if isinstance(key, SymmetricKey):
         if blob_type != BCRYPT_KEY_DATA_BLOB:
             raise _bad_type(header, blob_type)

@@ -19,6 +19,7 @@ from keyiso.flags import (
     KDF_USE_SECRET_AS_HMAC_KEY_FLAG,
     NCRYPT_PAD_PKCS1_FLAG,
     NCRYPT_PAD_PSS_FLAG,
+    NCRYPT_SIGNATURE_OPERATION,
     NCRYPT_SILENT_FLAG,
 )
 from keyiso.function_table import (
@@ -179,7 +180,12 @@ class KeyOperations:
         signature: bytes,
         flags: int,
     ) -> None:
-        verify_digest(key.public(), digest, signature, _padding(padding_info, flags))
+        public = key.public()
+        if not key.algorithm.operations & NCRYPT_SIGNATURE_OPERATION:
+            raise ncrypt_error(
+                Status.NTE_NOT_SUPPORTED, f"a key of {key.algorithm.name} has no signatures"
+            )
+        verify_digest(public, digest, signature, _padding(padding_info, flags))
 
 
 def check_flags(flags: int, allowed: int) -> None:

@@ -31,6 +31,7 @@ def start_heartbeat(loop: Loop, environ: Mapping[str, str]) -> None:
     tell(b"READY=1")
     watchdog = environ.get("WATCHDOG_USEC")
     if not watchdog or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        notify.close()
         return
     pause = int(watchdog) / 1e6 / BEATS_PER_TIMEOUT
 

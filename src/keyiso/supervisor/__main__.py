@@ -24,7 +24,7 @@ from keyiso.supervisor.supervisor import Supervisor, service_specs
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-EXIT_RUNNING = 3
+EXIT_RUNNING = 9
 """Another supervisor serves this state directory."""
 
 

@@ -1,0 +1,441 @@
+"""A client of a service: greeted, answered, told why not, and never more than that."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from keyiso import limits
+from keyiso.crypto.signatures import NO_PADDING
+from keyiso.errors import Hop, NCryptError, ncrypt_error
+from keyiso.server.connection import DONE, Connection, Endpoint, WithDescriptor
+from keyiso.server.identity import Identity
+from keyiso.server.loop import Loop
+from keyiso.server.peer import Peer
+from keyiso.server.promise import Promise
+from keyiso.status import Status
+from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Return, Welcome
+from keyiso.wire.operations import ChannelOperation, Ping, Release, Sign, Signature
+from keyiso.wire.session import Role, Session, client_decoder
+from tests.unit.fake_clock import FakeClock
+from tests.unit.playing import Script, Until, open_descriptors, play, rounds
+
+IDENTITY = Identity("test-service", b"i" * 16, b"b" * 16, 4711)
+PEER = Peer(1, 1000, 1000, frozenset({1000}))
+SECRET = "the secret of a foreign exception"
+
+
+class Service:
+    """A connection whose handlers a test chooses, and the client at the other end."""
+
+    def __init__(self, loop: Loop, handlers: dict[type, Callable[..., Any]]) -> None:
+        ours, self.socket = socket.socketpair()
+        self.socket.setblocking(False)
+        self.session = Session(Role.CLIENT, client_decoder(), frame_bytes=limits.KEY_FRAME_BYTES)
+        self.heard: list[Message] = []
+        self.ended = False
+        self.events: list[str] = []
+        endpoint = Endpoint(
+            operations=ChannelOperation,
+            handlers=handlers,
+            frame_bytes=limits.KEY_FRAME_BYTES,
+            admit=lambda peer: None,
+            opened=lambda connection: self.events.append("opened"),
+            closed=lambda connection: self.events.append("closed"),
+        )
+        self.connection = Connection(
+            loop, IDENTITY, endpoint, ours, PEER, lambda connection: self.events.append("ended")
+        )
+
+    def ask(self, *calls: Call[Any]) -> None:
+        self.socket.send(b"".join(map(self.session.send, calls)))
+
+    def listen(self) -> None:
+        """Take what has come."""
+        try:
+            data = self.socket.recv(1 << 20)
+        except BlockingIOError:
+            return
+        self.ended = not data
+        self.heard += self.session.receive(data) if data else []
+
+    def hear(self, count: int = 1) -> Iterator[None]:
+        """Let the loop go round until so many messages have come."""
+
+        def heard() -> bool:
+            self.listen()
+            return len(self.heard) >= count
+
+        yield from Until(heard)
+
+    def hear_the_end(self) -> Iterator[None]:
+        def ended() -> bool:
+            self.listen()
+            return self.ended
+
+        yield from Until(ended)
+
+    def greet(self) -> Iterator[None]:
+        self.socket.send(self.session.hello("test"))
+        yield from self.hear()
+        (welcome,) = self.heard
+        assert isinstance(welcome, Welcome)
+        self.heard.clear()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def loop(clock: FakeClock) -> Iterator[Loop]:
+    made = Loop(clock)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def serve(loop: Loop) -> Iterator[Callable[..., Service]]:
+    """Makes services by their handlers."""
+    services: list[Service] = []
+
+    def make(**handlers: Callable[..., Any]) -> Service:
+        known = {"ping": Ping, "sign": Sign, "release": Release}
+        services.append(Service(loop, {known[name]: action for name, action in handlers.items()}))
+        return services[-1]
+
+    yield make
+    for service in services:
+        service.connection.close()
+        service.socket.close()
+
+
+def test_a_client_is_told_who_serves_it(loop: Loop, serve: Callable[..., Service]) -> None:
+    service = serve()
+
+    def script() -> Script:
+        service.socket.send(service.session.hello("application"))
+        yield from service.hear()
+
+    play(loop, script())
+
+    assert service.heard == [Welcome(1, "test-service", b"i" * 16, b"b" * 16, 4711)]
+    assert service.connection.client_service == "application"
+    assert service.events == ["opened"]
+
+
+def test_calls_are_answered_by_their_handlers(loop: Loop, serve: Callable[..., Service]) -> None:
+    asked: list[object] = []
+
+    def note(connection: Connection, call: Call[Any]) -> Any:
+        asked.append(call.operation)
+        return DONE
+
+    service = serve(ping=note, release=note)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(Call(7, Release(3)), Call(8, Ping()))
+        yield from service.hear(2)
+
+    play(loop, script())
+
+    assert asked == [Release(3), Ping()]
+    assert [answer.call_id for answer in service.heard if isinstance(answer, Return)] == [7, 8]
+
+
+def test_an_answer_may_come_later_and_out_of_turn(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    promises: dict[int, Promise[Any]] = {}
+
+    async def wait(connection: Connection, call: Call[Release]) -> Any:
+        promises[call.operation.slot] = Promise()
+        return await promises[call.operation.slot]
+
+    service = serve(release=wait)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(Call(1, Release(1)), Call(2, Release(2)))
+        yield from Until(lambda: len(promises) == 2)
+        promises[2].keep(DONE)
+        promises[1].break_with(ncrypt_error(Status.NTE_PERM, "not now"))
+        yield from service.hear(2)
+
+    play(loop, script())
+    first, second = service.heard
+
+    assert isinstance(first, Return)
+    assert first.call_id == 2
+    assert isinstance(second, Failure)
+    assert (second.call_id, second.status, second.cause) == (1, Status.NTE_PERM, "not now")
+
+
+def test_an_error_names_every_process_on_its_way(loop: Loop, serve: Callable[..., Service]) -> None:
+    def refuse(connection: Connection, call: Call[Any]) -> Any:
+        raise ncrypt_error(Status.NTE_PERM, "cause", "action")
+
+    service = serve(sign=refuse)
+    way = (Hop("application", 1, "SignHash"), Hop("keyiso", 2, "Open"))
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(Call(1, Sign(1, b"d", NO_PADDING), "", way))
+        yield from service.hear()
+
+    play(loop, script())
+
+    assert service.heard == [
+        Failure(1, Status.NTE_PERM, "cause", "action", (*way, Hop("test-service", 4711, "Sign")))
+    ]
+
+
+def test_a_chain_that_an_error_brought_stays_as_it_is(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    chain = (Hop("application", 1, "x"), Hop("worker", 3, "y"))
+
+    def refuse(connection: Connection, call: Call[Any]) -> Any:
+        raise ncrypt_error(Status.NTE_FAIL, chain=chain)
+
+    service = serve(ping=refuse)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(Call(1, Ping()))
+        yield from service.hear()
+
+    play(loop, script())
+
+    assert [message.chain for message in service.heard if isinstance(message, Failure)] == [chain]
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_an_exception_that_nobody_expected_is_an_internal_error_without_its_text(
+    loop: Loop,
+    serve: Callable[..., Service],
+    capsys: pytest.CaptureFixture[str],
+    when: str,
+) -> None:
+    def fail(connection: Connection, call: Call[Any]) -> Any:
+        raise KeyError(SECRET)
+
+    async def fail_later(connection: Connection, call: Call[Any]) -> Any:
+        raise KeyError(SECRET)
+
+    service = serve(ping=fail if when == "at once" else fail_later, release=lambda *_: DONE)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(Call(1, Ping()), Call(2, Release(1)))
+        yield from service.hear(2)
+
+    play(loop, script())
+    failure, answer = service.heard
+
+    assert isinstance(failure, Failure)
+    assert failure.status == Status.NTE_INTERNAL_ERROR
+    assert "KeyError" in failure.cause
+    assert SECRET not in str(failure)
+    assert SECRET not in "".join(capsys.readouterr())
+    assert isinstance(answer, Return)
+
+
+def test_a_result_that_is_too_long_is_an_error_and_the_connection_stays(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    service = serve(
+        ping=lambda *_: Signature(bytes(limits.KEY_FRAME_BYTES)), release=lambda *_: DONE
+    )
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(Call(1, Ping()), Call(2, Release(1)))
+        yield from service.hear(2)
+
+    play(loop, script())
+
+    assert isinstance(service.heard[0], Failure)
+    assert isinstance(service.heard[1], Return)
+
+
+# --- descriptors -------------------------------------------------------------------------------
+
+
+def test_a_descriptor_goes_with_its_answer(loop: Loop, serve: Callable[..., Service]) -> None:
+    inode = os.stat(os.devnull).st_ino
+    service = serve(
+        ping=lambda *_: WithDescriptor(DONE, os.open(os.devnull, os.O_RDONLY)),
+        release=lambda *_: DONE,
+    )
+    received: list[int] = []
+
+    def script() -> Script:
+        yield from service.greet()
+        before = open_descriptors()
+        service.ask(Call(1, Release(1)), Call(2, Ping()), Call(3, Release(1)))
+        while len(service.heard) < 3:
+            yield
+            try:
+                data, descriptors, _, _ = socket.recv_fds(service.socket, 1 << 16, 4)
+            except BlockingIOError:
+                continue
+            service.heard += service.session.receive(data)
+            received.extend(descriptors)
+        assert open_descriptors() - before == set(received)
+
+    play(loop, script())
+
+    assert [os.fstat(one).st_ino for one in received] == [inode]
+    assert [message.call_id for message in service.heard if isinstance(message, Return)] == [
+        1,
+        2,
+        3,
+    ]
+    for one in received:
+        os.close(one)
+
+
+def test_a_descriptor_for_a_client_that_has_gone_is_closed(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    promise: Promise[Any] = Promise()
+
+    async def wait(connection: Connection, call: Call[Any]) -> Any:
+        return await promise
+
+    service = serve(ping=wait)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(Call(1, Ping()))
+        yield from rounds(2)
+        service.socket.close()
+        yield from Until(lambda: not service.connection.open)
+        before = open_descriptors()
+        promise.keep(WithDescriptor(DONE, os.open(os.devnull, os.O_RDONLY)))
+        yield
+        assert open_descriptors() == before
+
+    play(loop, script())
+
+
+def test_a_descriptor_that_did_not_come_is_missed(serve: Callable[..., Service]) -> None:
+    with pytest.raises(NCryptError) as caught:
+        serve().connection.take_descriptor()
+    assert caught.value.status == Status.KEYISO_E_PROTOCOL
+
+
+# --- the end -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the hello", "after it"])
+def test_who_breaks_the_protocol_is_told_and_dropped(
+    loop: Loop, serve: Callable[..., Service], late: bool
+) -> None:
+    service = serve()
+
+    def script() -> Script:
+        if late:
+            yield from service.greet()
+        else:
+            service.session.hello("never sent")
+        service.socket.send(b"GET / HTTP/1.1\r\n\r\n")
+        yield from service.hear()
+        yield from service.hear_the_end()
+
+    play(loop, script())
+    (refusal,) = service.heard
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.status == Status.KEYISO_E_PROTOCOL
+    assert service.events[-2:] == ["closed", "ended"]
+
+
+def test_calls_before_the_violation_are_answered_or_not_but_the_reason_comes(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    service = serve(ping=lambda *_: DONE)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.socket.send(service.session.send(Call(1, Ping())) + b"\xff\xff\xff\xff")
+        yield from service.hear_the_end()
+
+    play(loop, script())
+
+    assert isinstance(service.heard[-1], Refusal)
+
+
+def test_a_client_of_another_version_is_refused(loop: Loop, serve: Callable[..., Service]) -> None:
+    service = serve()
+
+    def script() -> Script:
+        service.socket.send(service.session.send(Hello(2, 3, "test")))
+        yield from service.hear()
+        yield from service.hear_the_end()
+
+    play(loop, script())
+
+    assert isinstance(service.heard[0], Refusal)
+    assert service.events == ["closed", "ended"]
+
+
+def test_who_says_nothing_is_dropped_after_a_while(
+    loop: Loop, clock: FakeClock, serve: Callable[..., Service]
+) -> None:
+    service = serve()
+
+    def script() -> Script:
+        service.session.hello("never sent")
+        clock.advance(limits.HELLO_SECONDS - 0.1)
+        yield from rounds(3)
+        assert service.connection.open
+        clock.advance(0.2)
+        yield from service.hear()
+        yield from service.hear_the_end()
+
+    play(loop, script())
+
+    assert isinstance(service.heard[0], Refusal)
+    assert "HELLO_SECONDS" in service.heard[0].cause
+
+
+def test_who_said_hello_may_be_silent_for_ever(
+    loop: Loop, clock: FakeClock, serve: Callable[..., Service]
+) -> None:
+    service = serve()
+
+    def script() -> Script:
+        yield from service.greet()
+        clock.advance(100 * limits.HELLO_SECONDS)
+        yield from rounds(3)
+
+    play(loop, script())
+
+    assert service.connection.open
+
+
+def test_an_error_that_names_an_undecodable_path_reaches_the_client(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    """A state directory may have any bytes in its name, and Python gives them as surrogates."""
+
+    def fail(connection: Connection, call: Call[Any]) -> Any:
+        raise ncrypt_error(Status.KEYISO_E_STORE, f"no {os.fsdecode(bytes([0xFF]))} here")
+
+    service = serve(ping=fail)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(Call(1, Ping()))
+        yield from service.hear()
+
+    play(loop, script())
+
+    assert isinstance(service.heard[0], Failure)
+    assert service.heard[0].status == Status.KEYISO_E_STORE
