@@ -316,6 +316,12 @@ def test_both_handles_of_an_agreement(provider: Provider, provider_name: str) ->
             ncrypt.NCryptSecretAgreement(wrong, key)
 
 
+@pytest.mark.parametrize("kdf", ["TLS_PRF", "SP800_56A_CONCAT", "hash", "no such KDF", ""])
+def test_a_kdf_that_is_not_offered(provider: Provider, kdf: str) -> None:
+    with fails(Status.NTE_NOT_SUPPORTED):
+        ncrypt.NCryptDeriveKey(agreed(provider), kdf)
+
+
 @pytest.mark.parametrize("position", ["import", "export"])
 def test_the_second_handle_of_a_function(
     provider: Provider, provider_name: str, position: str

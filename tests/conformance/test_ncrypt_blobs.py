@@ -806,6 +806,19 @@ def test_an_import_that_waits_makes_nothing_up(provider: Provider, property_name
         assert value == right[property_name]
 
 
+@pytest.mark.parametrize("data", [b"garbage", b""], ids=["garbage", "empty"])
+def test_an_import_that_waits_is_looked_at_when_it_is_finalized(
+    provider: Provider, data: bytes, name: str
+) -> None:
+    key = import_private(provider, data, name, NCRYPT_DO_NOT_FINALIZE_FLAG)
+
+    with fails(Status.NTE_BAD_DATA):
+        ncrypt.NCryptFinalizeKey(key)
+
+    with fails(Status.NTE_BAD_KEYSET):
+        ncrypt.NCryptOpenKey(provider, name)
+
+
 @pytest.mark.parametrize("flags", [NCRYPT_SILENT_FLAG, NCRYPT_NO_KEY_VALIDATION])
 def test_import_takes_its_flags(provider: Provider, flags: int) -> None:
     assert signs_with(ECDSA_P256, import_private(provider, P256, None, flags), P256)

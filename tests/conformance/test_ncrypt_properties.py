@@ -16,6 +16,7 @@ from keyiso.flags import (
     NCRYPT_SILENT_FLAG,
 )
 from keyiso.identifiers import (
+    BCRYPT_PUBLIC_KEY_BLOB,
     NCRYPT_ALGORITHM_GROUP_PROPERTY,
     NCRYPT_ALGORITHM_PROPERTY,
     NCRYPT_BLOCK_LENGTH_PROPERTY,
@@ -440,6 +441,17 @@ def test_nothing_is_set_after_finalize(
     assert get(key, property_name) == before
 
 
+@pytest.mark.parametrize(("property_name", "value"), SETTABLE.items(), ids=SETTABLE.keys())
+def test_nothing_is_set_on_a_public_key(
+    provider: Provider, property_name: str, value: bytes
+) -> None:
+    blob = ncrypt.NCryptExportKey(make(provider), None, BCRYPT_PUBLIC_KEY_BLOB)
+    public = ncrypt.NCryptImportKey(provider, None, BCRYPT_PUBLIC_KEY_BLOB, None, blob)
+
+    with fails(Status.NTE_NOT_SUPPORTED):
+        ncrypt.NCryptSetProperty(public, property_name, value)
+
+
 @pytest.mark.parametrize(
     "property_name",
     [
@@ -447,6 +459,11 @@ def test_nothing_is_set_after_finalize(
         NCRYPT_UNIQUE_NAME_PROPERTY,
         NCRYPT_ALGORITHM_PROPERTY,
         NCRYPT_KEY_TYPE_PROPERTY,
+        NCRYPT_UI_POLICY_PROPERTY,
+        NCRYPT_USE_CONTEXT_PROPERTY,
+        NCRYPT_WINDOW_HANDLE_PROPERTY,
+        NCRYPT_CERTIFICATE_PROPERTY,
+        NCRYPT_SECURITY_DESCR_PROPERTY,
         "My Custom Property",
         "",
     ],

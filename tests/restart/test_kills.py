@@ -9,13 +9,24 @@ import pytest
 from tests.instance import RunningInstance
 from tests.restart.kills import run_kills
 
+SOAK_KILLS = int(os.environ.get("KEYISO_SOAK_KILLS", "2000"))
 SEED = int(os.environ.get("KEYISO_SEED", "0")) or random.SystemRandom().getrandbits(32)
 
 
+@pytest.mark.parametrize(
+    "least_kills",
+    [200, pytest.param(SOAK_KILLS, marks=pytest.mark.soak)],
+    ids=["short", "soak"],
+)
 def test_kills_at_random_instants_are_not_noticed(
-    instance: RunningInstance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    instance: RunningInstance,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    least_kills: int,
 ) -> None:
-    outcome = run_kills(instance, tmp_path, seed=SEED, kills=200, operations=2000)
+    outcome = run_kills(
+        instance, tmp_path, seed=SEED, kills=least_kills, operations=10 * least_kills
+    )
     with capsys.disabled():
         print(f"\n  {outcome}")
 
@@ -24,8 +35,8 @@ def test_kills_at_random_instants_are_not_noticed(
     assert (outcome.lost_keys, outcome.doubled_keys) == (set(), set())
     assert outcome.replaced_keys == set()
     kills = sum(outcome.kills.values())
-    assert kills >= 200
-    assert outcome.operations >= 2000
+    assert kills >= least_kills
+    assert outcome.operations >= 10 * least_kills
     assert outcome.in_flight >= 0.3 * kills, "too few kills hit a request in flight"
 
 
