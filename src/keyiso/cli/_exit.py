@@ -30,6 +30,8 @@ class ExitCode(enum.IntEnum):
     NO_SERVICE = 6
     NO_PROTECTION = 7
     REFUSED = 8
+    SERVED_ALREADY = 9
+    """`serve`: the supervisor's own exit code."""
     INTERRUPTED = 130
     """128 + SIGINT, as shells have it."""
     OUTPUT_CLOSED = 141
