@@ -65,6 +65,7 @@ def on_terminal(*arguments: str, prompt: bytes = b"", typed: bytes = b"") -> tup
         stdout=theirs,
         stderr=theirs,
         start_new_session=True,
+        env={**os.environ, "TERM": "xterm"},  # what a build machine has need not know colours
     )
     os.close(theirs)
     seen = b""

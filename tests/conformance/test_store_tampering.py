@@ -182,7 +182,8 @@ def column(**values: Any) -> Edit:
     return lambda store, row: store.change(row, **values)
 
 
-EVERYBODY = tuple(AccessEntry("uid", str(uid), 3) for uid in (0, STRANGER))
+STRANGERS = AccessEntry("uid", str(STRANGER), 3)
+EVERYBODY = (AccessEntry("uid", str(os.geteuid()), 3), STRANGERS)
 
 DAMAGED_BLOBS: dict[str, tuple[Edit, str]] = {
     "last byte flipped": (blob(lambda b: flipped(b, -1)), "NTE_BAD_DATA"),
@@ -198,6 +199,12 @@ DAMAGED_BLOBS: dict[str, tuple[Edit, str]] = {
     "much longer": (blob(lambda b: b + bytes(1 << 20)), "NTE_BAD_DATA"),
     "zeros": (blob(lambda b: bytes(len(b))), "NTE_BAD_VER"),
     "access list": (blob(lambda b: with_header(b, access=EVERYBODY)), "NTE_BAD_DATA"),
+    "access list emptied": (blob(lambda b: with_header(b, access=())), "NTE_BAD_DATA"),
+    "owner": (blob(lambda b: with_header(b, owner=STRANGER)), "NTE_BAD_DATA"),
+    "somebody else's": (
+        blob(lambda b: with_header(b, owner=STRANGER, access=(STRANGERS,))),
+        "NTE_BAD_DATA",
+    ),
     "usage": (blob(lambda b: with_header(b, usage=0xFFFFFF)), "NTE_BAD_DATA"),
     "export policy": (blob(lambda b: with_header(b, export_policy=3)), "NTE_BAD_DATA"),
     "origin": (blob(lambda b: with_header(b, origin="imported")), "NTE_BAD_DATA"),
@@ -230,7 +237,7 @@ MOVED_ROWS: dict[str, Edit] = {
         name=units("name of row and header renamed"),
         blob=with_header(row.blob, name=units("name of row and header renamed")),
     ),
-    "owner": column(partition=STRANGER),
+    "moved to another owner": column(partition=STRANGER),
     "scope": column(partition=-1),
     "provider": column(provider="another provider"),
     "deleted": lambda store, row: store.delete(row),

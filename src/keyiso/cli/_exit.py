@@ -72,6 +72,8 @@ def run(app: click.Command, arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         _drop_output()
         return ExitCode.OUTPUT_CLOSED
+    except OSError as error:
+        return _tell_system_error(error)
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
 
@@ -127,9 +129,7 @@ def _invoke(app: click.Command, arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        where = f"{printable(str(error.filename))}: " if error.filename else ""
-        click.echo(f"keyiso: {where}{error.strerror or type(error).__name__}", err=True)
-        return ExitCode.FAILED
+        return _tell_system_error(error)
     return ExitCode.SUCCESS
 
 
@@ -154,6 +154,15 @@ def _print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _tell_system_error(error: OSError) -> ExitCode:
+    """What the system refused; without a file's name it was the output."""
+    if not error.filename:
+        _drop_output()
+    where = f"{printable(str(error.filename))}: " if error.filename else ""
+    print(f"keyiso: {where}{error.strerror or type(error).__name__}", file=sys.stderr)
+    return ExitCode.FAILED
 
 
 def _drop_output() -> None:

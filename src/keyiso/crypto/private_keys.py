@@ -6,7 +6,7 @@ Asymmetric keys are DER PKCS #8, AES keys are their bytes. Only a trustlet worke
 import os
 from collections.abc import Callable
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -98,7 +98,7 @@ def _load(pkcs8: bytes, *, skip_validation: bool) -> AsymmetricPrivateKey:
         )
     except UnsupportedAlgorithm:
         raise _unsupported() from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, InternalError):
         # The library's own message may quote the input; it stays here.
         raise _not_pkcs8() from None
     if not isinstance(key, AsymmetricPrivateKey):

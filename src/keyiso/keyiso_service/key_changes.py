@@ -25,6 +25,7 @@ from keyiso.keyiso_service.terms import (
     check_terms,
     request_hash,
 )
+from keyiso.keyiso_service.turns import Turns
 from keyiso.keyiso_service.workers import Workers
 from keyiso.names import check_name
 from keyiso.server.identity import Identity
@@ -75,6 +76,7 @@ class KeyChanges:
         self._workers = workers
         self._authority = authority
         self._audit = audit
+        self._turns = Turns()
 
     async def create(self, client: Client, call: Call[CreateKey]) -> Created:
         """Generate a key and, unless it is ephemeral, store it."""
@@ -159,7 +161,12 @@ class KeyChanges:
             if terms.lifetime == "ephemeral":
                 sealed = await make(KeyGrant((), 1, client.group))
                 return Created(sealed.header, sealed.blob)
-            return await self._make_persisted(client, call, terms, make)
+            name = terms.provider, _partition(terms.scope, terms.owner), terms.name
+            await self._turns.take(name)  # else of many that overwrite, most would work in vain
+            try:
+                return await self._make_persisted(client, call, terms, make)
+            finally:
+                self._turns.give_back(name)
         except NCryptError as error:
             if error.status != Status.KEYISO_E_STALE:
                 self._audit.create_failed(client, terms, call.trace, error)
