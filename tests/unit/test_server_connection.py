@@ -434,7 +434,6 @@ def test_a_frame_that_got_whole_is_not_held_against_anybody(
     assert service.connection.open
 
 
-@pytest.mark.xfail(reason="the time of the first frame goes on while others get whole")
 def test_each_frame_has_its_own_time(
     loop: Loop, clock: FakeClock, serve: Callable[..., Service]
 ) -> None:

@@ -143,9 +143,10 @@ class Connection:
 
     def _received(self, data: bytes) -> None:
         try:
-            self._waiting.extend(self._session.receive(data))
-            if self._session.half_sent != self._half_sent:
-                self._note_half_sent()
+            messages = self._session.receive(data)
+            self._waiting.extend(messages)
+            if self._half_sent or self._session.half_sent:
+                self._note_half_sent(begun=bool(messages))
         except NCryptError as error:
             self.refuse(error)
         else:
@@ -165,13 +166,13 @@ class Connection:
         else:
             self._stream.read(True)
 
-    def _note_half_sent(self) -> None:
-        """A frame was begun, went on or was finished: it must be whole some day."""
+    def _note_half_sent(self, *, begun: bool) -> None:
+        """A frame was begun, went on or was finished: each must be whole some day."""
         before, self._half_sent = self._half_sent, self._session.half_sent
-        if not before:
-            self._patience = self._loop.call_later(limits.FRAME_SECONDS, self._drop_slow)
-        if not self._half_sent:
+        if begun or not before:
             self._patience.cancel()
+            if self._half_sent:
+                self._patience = self._loop.call_later(limits.FRAME_SECONDS, self._drop_slow)
         self._hold(self.peer.uid, self._half_sent - before)
 
     def _send_answers(self) -> None:
