@@ -69,8 +69,15 @@ def on_terminal(*arguments: str, prompt: bytes = b"", typed: bytes = b"") -> tup
     )
     os.close(theirs)
     seen = b""
+    quiet = 0
     try:
-        while select.select([ours], [], [], DEADLINE_SECONDS)[0]:
+        while quiet < DEADLINE_SECONDS:
+            if not select.select([ours], [], [], 1)[0]:
+                quiet += 1
+                if prompt and not typed:
+                    # A signal may come before the read that it should end: a line ends it too.
+                    os.write(ours, b"\n")
+                continue
             try:
                 seen += os.read(ours, 65536)
             except OSError:  # EIO: nobody has the terminal open any more
