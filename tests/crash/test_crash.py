@@ -86,6 +86,7 @@ def _change_with_kill(
 ) -> str:
     """One change with one kill: the state that it left, or "done" when nothing was killed."""
     name = f"key-{call}-{when}"
+    bind_process(instance.environ).control(GetImportKey())  # what the last kill hit is back
     fragile = bind_process(instance.environ, policy=RetryPolicy(deadline=0))
     before = _unique_name_of(Key.create(name, "ECDSA_P256")) if case.exists_before else None
     change = _change(case, name, before, fragile)

@@ -10,6 +10,7 @@ from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.names import decode_name, printable_name
 from keyiso.server.peer import Peer
 from keyiso.status import Status
+from keyiso.store.keys import StoredKey
 
 ROOT_UID: Final = 0
 
@@ -51,6 +52,16 @@ class Authority:
             *(_everything("uid", uid) for uid in sorted(self.manager_uids)),
             *(_everything("gid", gid) for gid in sorted(self.manager_gids)),
         )
+
+
+def check_access(stored: StoredKey, header: KeyHeader, peer: Peer, right: Right) -> None:
+    """`check_right` for a key that was found in the store.
+
+    What is in a user's own partition is the user's: the header is not authenticated yet, and one
+    that was edited must come out as damaged, not as somebody else's.
+    """
+    if stored.partition != peer.uid:
+        check_right(header, peer, right)
 
 
 def check_right(header: KeyHeader, peer: Peer, right: Right) -> None:

@@ -15,7 +15,7 @@ from keyiso import limits
 from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import KeyHeader, Right, Scope
 from keyiso.errors import Hop, NCryptError, ncrypt_error
-from keyiso.keyiso_service.access import Authority, check_right, no_such_key
+from keyiso.keyiso_service.access import Authority, check_access, no_such_key
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client
 from keyiso.keyiso_service.key_store import KeyStore
@@ -313,7 +313,7 @@ class KeyChanges:
             if scope == "machine":
                 self._authority.check_manages_machine(client.peer)
         else:
-            check_right(header, client.peer, Right.MANAGE)
+            check_access(present, header, client.peer, Right.MANAGE)
 
     async def _revoke(self, call: Call[Any], key_id: bytes) -> None:
         await self._workers.revoke((key_id,), trace=call.trace, hops=self._hops(call))

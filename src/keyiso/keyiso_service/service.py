@@ -9,7 +9,7 @@ from keyiso import limits
 from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import KeyHeader, Right
 from keyiso.errors import Hop, NCryptError, ncrypt_error
-from keyiso.keyiso_service.access import Authority, check_right, no_such_key
+from keyiso.keyiso_service.access import Authority, check_access, no_such_key
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client, bound_client, hash_of_group
 from keyiso.keyiso_service.key_changes import KeyChanges
@@ -189,7 +189,7 @@ class KeyIsoService:
             raise no_such_key("machine" if scope == "machine" else "user", name)
         header = read_header(stored.blob)
         _check_row(stored, header)
-        check_right(header, client.peer, Right.USE)
+        check_access(stored, header, client.peer, Right.USE)
         return stored, header
 
     def _enum_keys(self, connection: Connection, call: Call[EnumKeys]) -> KeyNames:
@@ -272,7 +272,7 @@ def _listed(stored: StoredKey, client: Client, authority: Authority) -> KeyName 
         # Who could have deleted it whole sees a damaged key, so that it can be deleted.
         return KeyName(stored.name, "") if _manages(stored, client, authority) else None
     try:
-        check_right(header, client.peer, Right.USE)
+        check_access(stored, header, client.peer, Right.USE)
     except NCryptError:
         return None
     return KeyName(stored.name, header.algorithm)
