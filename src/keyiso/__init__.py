@@ -15,9 +15,18 @@ if TYPE_CHECKING:
         ServiceUnavailableError,
         VbsUnavailableError,
     )
-    from keyiso.keys import ExportPolicy, Key, KeyUsage, Protection, ProtectionReport, Provider
+    from keyiso.keys import (
+        AccessRule,
+        ExportPolicy,
+        Key,
+        KeyUsage,
+        Protection,
+        ProtectionReport,
+        Provider,
+    )
 
 __all__ = [
+    "AccessRule",
     "EphemeralKeyGoneError",
     "ExportPolicy",
     "InvalidSignatureError",

@@ -7,11 +7,12 @@ a status other than success is an `NCryptError`. ``Provider``, ``Key`` and ``Sec
 objects the provider makes; the router gives them back and never looks into them.
 """
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
-from keyiso.errors import ncrypt_error
+from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 
 Provider = Any
@@ -48,6 +49,16 @@ class NCryptProviderName:
 
     pszName: str
     pszComment: str
+
+
+@dataclass(frozen=True, slots=True)
+class HCRYPTPROV:
+    """What a CryptoAPI handle stands for: there are no such handles here, so it is by name."""
+
+    pszProvider: str
+    pszContainer: str
+    dwFlags: int = 0
+    """CRYPT_MACHINE_KEYSET for a container of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,54 @@ class NCRYPT_CIPHER_PADDING_INFO:
     """CBC: 16 bytes."""
     pbOtherInfo: BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO | None = None
     """GCM."""
+
+
+@dataclass(frozen=True, slots=True)
+class NCRYPT_UI_POLICY:
+    """The value of "UI Policy": how people are told of a key."""
+
+    pszCreationTitle: str = ""
+    pszFriendlyName: str = ""
+    pszDescription: str = ""
+    dwFlags: int = 0
+    """NCRYPT_UI_*."""
+
+    def pack(self) -> bytes:
+        """NCRYPT_UI_POLICY_BLOB, the form without pointers: version, flags, the lengths of the
+        three strings in bytes, the strings in UTF-16-LE with their NUL.
+        """
+        texts = [
+            (text + "\0").encode("utf-16-le", "surrogatepass") if text else b""
+            for text in (self.pszCreationTitle, self.pszFriendlyName, self.pszDescription)
+        ]
+        return _UI_POLICY.pack(1, self.dwFlags, *map(len, texts)) + b"".join(texts)
+
+    @classmethod
+    def unpack(cls, blob: bytes) -> "NCRYPT_UI_POLICY":
+        """The policy of its bytes. Raises ``NTE_INVALID_PARAMETER`` for anything else."""
+        if len(blob) < _UI_POLICY.size:
+            raise _no_ui_policy()
+        version, flags, *lengths = _UI_POLICY.unpack_from(blob)
+        if version != 1 or len(blob) != _UI_POLICY.size + sum(lengths):
+            raise _no_ui_policy()
+        texts, at = [], _UI_POLICY.size
+        for length in lengths:
+            try:
+                text = blob[at : at + length].decode("utf-16-le", "surrogatepass")
+            except UnicodeDecodeError:
+                raise _no_ui_policy() from None
+            texts.append(text.removesuffix("\0"))
+            at += length
+        return cls(texts[0], texts[1], texts[2], flags)
+
+
+_UI_POLICY: Final = struct.Struct("<5I")
+
+
+def _no_ui_policy() -> NCryptError:
+    return ncrypt_error(
+        Status.NTE_INVALID_PARAMETER, "this is not an NCRYPT_UI_POLICY_BLOB of version 1"
+    )
 
 
 EncryptionPaddingInfo = BCRYPT_OAEP_PADDING_INFO | NCRYPT_CIPHER_PADDING_INFO | None
@@ -173,6 +232,7 @@ class KeyStorageFunctionTable:
     """(provider, key, padding info, hash, signature, flags); raises ``NTE_BAD_SIGNATURE``"""
     prompt_user: Callable[[Provider, Key, str, int], None] = _not_supported
     notify_change_key: Callable[[Provider, Any, int], Any] = _not_supported
+    """(provider, event or None, flags); returns the event, or None when it was unregistered"""
     secret_agreement: Callable[[Provider, Key, Key, int], Secret] = _not_supported
     """(provider, private key, public key, flags)"""
     derive_key: Sized = _not_supported

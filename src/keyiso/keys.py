@@ -7,26 +7,37 @@ with Key.create("web", "ECDSA_P256") as key:
     key.verify(signature, data, hash="SHA256")
 """
 
-import enum
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self, cast
+from typing import Any, Final, Self, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from keyiso import flags as f
 from keyiso import identifiers as names
 from keyiso import ncrypt
+from keyiso.access_rules import AccessRule, rules_of_descriptor, rules_to_descriptor
 from keyiso.crypto.ciphers import NONCE_BYTES, TAG_BYTES
 from keyiso.crypto.digests import digest as hash_of
 from keyiso.crypto.key_types import PublicKey
 from keyiso.crypto.public_keys import export_public_blob, import_public_blob
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.private_keys import HeldPrivateKey, held_private_key
+from keyiso.protection import ExportPolicy, KeyUsage, Protection, ProtectionReport
 from keyiso.status import Status
+
+__all__ = [
+    "AccessRule",
+    "ExportPolicy",
+    "Key",
+    "KeyUsage",
+    "Protection",
+    "ProtectionReport",
+    "Provider",
+]
 
 ENCRYPTED_VERSION: Final = 1
 """The first byte of what `Key.encrypt` makes with AES: version, nonce, tag, ciphertext."""
@@ -36,58 +47,6 @@ ED25519: Final = "ED25519"
 
 _PAD_CIPHER: Final = f.NCRYPT_PAD_CIPHER_FLAG
 DEFAULT_PROVIDER: Final = names.MS_KEY_STORAGE_PROVIDER
-
-
-class Protection(enum.Enum):
-    """The protection that is asked for."""
-
-    SOFTWARE = 0
-    """An isolated process of another user: stops other users, not root."""
-    PREFER_VBS = f.NCRYPT_PREFER_VBS_FLAG
-    """``vbs`` where the machine can; otherwise software, which the key then reports."""
-    REQUIRE_VBS = f.NCRYPT_REQUIRE_VBS_FLAG
-    """``vbs`` or nothing: `VbsUnavailableError`."""
-
-
-class KeyUsage(enum.IntFlag):
-    """What a key may be used for; enforced by the process that holds it."""
-
-    DECRYPT = f.NCRYPT_ALLOW_DECRYPT_FLAG
-    SIGN = f.NCRYPT_ALLOW_SIGNING_FLAG
-    AGREE = f.NCRYPT_ALLOW_KEY_AGREEMENT_FLAG
-    ALL = f.NCRYPT_ALLOW_ALL_USAGES
-
-
-class ExportPolicy(enum.IntFlag):
-    """How the private key may leave; nothing by default."""
-
-    NONE = 0
-    ENCRYPTED = f.NCRYPT_ALLOW_EXPORT_FLAG
-    PLAINTEXT = f.NCRYPT_ALLOW_PLAINTEXT_EXPORT_FLAG
-
-
-@dataclass(frozen=True, slots=True)
-class ProtectionReport:
-    """The protection that a key really has."""
-
-    level: str
-    """``software``: the key is in the memory of another process, in the clear."""
-    lifetime: str
-    """``persisted`` or ``ephemeral``."""
-    at_rest: str
-    """What seals the stored key; empty for an ephemeral one."""
-    origin: str
-    """``generated`` where it is kept, or ``imported-sealed``; empty where the provider does not
-    say."""
-    not_stopped: tuple[str, ...]
-    """Who can get the key, or use it, all the same."""
-
-    def __str__(self) -> str:
-        at_rest = f", {self.at_rest}" if self.at_rest else ""
-        origin = f", {self.origin}" if self.origin else ""
-        return f"{self.level}, {self.lifetime}{origin}{at_rest}; not stopped: " + "; ".join(
-            self.not_stopped
-        )
 
 
 class Provider:
@@ -119,6 +78,14 @@ class Provider:
                     return
                 raise
             yield found
+
+    def watch(self, *, machine: bool = False) -> Any:
+        """An event for changes of the keys of this user, or of the machine.
+
+        It has ``wait(timeout)``, ``fileno()`` and ``close()``, and is a context manager.
+        """
+        flags = f.NCRYPT_REGISTER_NOTIFY_FLAG | _scope_flag(machine)
+        return ncrypt.NCryptNotifyChangeKey(self._handle, None, flags)
 
     def close(self) -> None:
         ncrypt.NCryptFreeObject(self._handle)
@@ -270,6 +237,28 @@ class Key:
                 return True
             raise
         return False
+
+    @property
+    def access(self) -> tuple[AccessRule, ...]:
+        """Who may use and manage a persisted key."""
+        return rules_of_descriptor(
+            ncrypt.NCryptGetProperty(
+                self._handle, names.NCRYPT_SECURITY_DESCR_PROPERTY, f.DACL_SECURITY_INFORMATION
+            )
+        )
+
+    def set_access(self, rules: Iterable[AccessRule]) -> None:
+        """Replace the list of who may use and manage the key; somebody must manage it.
+
+        Who is no longer on it cannot use the key when this has returned. A user's own keys are
+        found by that user alone: keys that several users share are keys of the machine.
+        """
+        ncrypt.NCryptSetProperty(
+            self._handle,
+            names.NCRYPT_SECURITY_DESCR_PROPERTY,
+            rules_to_descriptor(rules),
+            f.DACL_SECURITY_INFORMATION,
+        )
 
     @property
     def protection(self) -> ProtectionReport:

@@ -56,6 +56,22 @@ PROPERTY_NAME_UNITS: Final = 64
 PROPERTY_BYTES: Final = 0x100000
 """NCRYPT_MAX_PROPERTY_DATA."""
 
+HANDLE_PROPERTY_BYTES: Final = 4096
+"""A window's handle, or the text that says what a key is used for."""
+
+PROPERTIES_PER_KEY: Final = 64
+"""Stored properties of one key: programs keep a certificate chain and a few notes there."""
+
+PROPERTY_BYTES_PER_KEY: Final = 4 * PROPERTY_BYTES
+"""Their values together, so that a key's properties fit into memory."""
+
+PROPERTY_BYTES_PER_USER: Final = 256 * PROPERTY_BYTES
+"""256 MiB: the store is for keys, and its disk is everybody's."""
+
+NEW_KEY_PROPERTY_BYTES: Final = 0x80000
+"""512 KiB of property values that come in one frame with the request that makes their key;
+larger ones are set when it is there."""
+
 PROVIDER_NAME_UNITS: Final = 260
 """Providers are registered under names of the same kind as keys."""
 
@@ -139,6 +155,14 @@ ROOT_ID_BYTES: Final = 16
 
 DEADLINE_SECONDS: Final = 30.0
 """How long a client re-binds before it gives up and names the chain."""
+
+GENERATION_SECONDS: Final = 600.0
+"""How long a client waits for a long RSA key: 16384 bits take 80 s on the average, and chance
+makes it several times that."""
+
+WATCH_SECONDS: Final = 15.0
+"""A client that waits for changes of keys is told after so long that there were none, so that
+each side notices when the other one has gone."""
 
 LONGEST_DEADLINE_SECONDS: Final = 240.0
 """A deadline that is set must leave the operation ids remembered for twice as long."""

@@ -37,8 +37,31 @@ def check_name(units: bytes) -> None:
         raise _bad_name("a key name must not contain NUL")
 
 
+def encode_property_name(name: str) -> bytes:
+    """The UTF-16-LE bytes of a property's name (2 to 128 bytes).
+
+    Raises ``NTE_INVALID_PARAMETER`` for a name that is empty, contains NUL or is longer than
+    64 UTF-16 units (NCRYPT_MAX_PROPERTY_NAME).
+    """
+    units = name.encode("utf-16-le", "surrogatepass")
+    check_property_name(units)
+    return units
+
+
+def check_property_name(units: bytes) -> None:
+    """Check the bytes of a property's name. Raises as ``encode_property_name``."""
+    whole = len(units) % 2 == 0
+    if not whole or not 0 < len(units) <= 2 * limits.PROPERTY_NAME_UNITS:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER,
+            f"a property's name has 1 to {limits.PROPERTY_NAME_UNITS} UTF-16 units",
+        )
+    if 0 in memoryview(units).cast("H"):
+        raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "a property's name contains NUL")
+
+
 def decode_name(units: bytes) -> str:
-    """The string of a name's UTF-16-LE bytes."""
+    """The string of a key's or a property's name."""
     return units.decode("utf-16-le", "surrogatepass")
 
 

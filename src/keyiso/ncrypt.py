@@ -12,13 +12,21 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar, overload
 
 from keyiso.errors import NCryptError, ncrypt_error
-from keyiso.flags import NCRYPT_SILENT_FLAG
+from keyiso.flags import (
+    AT_KEYEXCHANGE,
+    CRYPT_MACHINE_KEYSET,
+    NCRYPT_MACHINE_KEY_FLAG,
+    NCRYPT_REGISTER_NOTIFY_FLAG,
+    NCRYPT_SILENT_FLAG,
+)
 from keyiso.function_table import (
     BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO,
     BCRYPT_OAEP_PADDING_INFO,
     BCRYPT_PKCS1_PADDING_INFO,
     BCRYPT_PSS_PADDING_INFO,
+    HCRYPTPROV,
     NCRYPT_CIPHER_PADDING_INFO,
+    NCRYPT_UI_POLICY,
     EncryptionPaddingInfo,
     NCryptAlgorithmName,
     NCryptBuffer,
@@ -43,7 +51,9 @@ __all__ = [
     "BCRYPT_PKCS1_PADDING_INFO",
     "BCRYPT_PSS_PADDING_INFO",
     "EncryptionPaddingInfo",
+    "HCRYPTPROV",
     "NCRYPT_CIPHER_PADDING_INFO",
+    "NCRYPT_UI_POLICY",
     "NCryptAlgorithmName",
     "NCryptBuffer",
     "NCryptCreatePersistedKey",
@@ -66,6 +76,7 @@ __all__ = [
     "NCryptIsKeyHandle",
     "NCryptKeyHandle",
     "NCryptKeyName",
+    "NCryptNotifyChangeKey",
     "NCryptOpenKey",
     "NCryptOpenStorageProvider",
     "NCryptProvHandle",
@@ -74,6 +85,7 @@ __all__ = [
     "NCryptSecretHandle",
     "NCryptSetProperty",
     "NCryptSignHash",
+    "NCryptTranslateHandle",
     "NCryptVerifySignature",
     "PaddingInfo",
 ]
@@ -174,6 +186,49 @@ def NCryptDeleteKey(hKey: NCryptKeyHandle, dwFlags: int = 0) -> None:
     target = _key(hKey)
     target.table.delete_key(target.provider, target.object, dwFlags)
     process_router().close(hKey)
+
+
+def NCryptNotifyChangeKey(
+    hProvider: NCryptProvHandle, phEvent: Any = None, dwFlags: int = NCRYPT_REGISTER_NOTIFY_FLAG
+) -> Any:
+    """Register an event for changes of keys (``NCRYPT_MACHINE_KEY_FLAG``: of the machine's).
+
+    The event has ``wait(timeout)`` and ``fileno()``. Given again, it is reset. With
+    ``NCRYPT_UNREGISTER_NOTIFY_FLAG`` it is closed, and None takes its place.
+    """
+    target = _provider(hProvider)
+    return target.table.notify_change_key(target.provider, phEvent, dwFlags)
+
+
+def NCryptTranslateHandle(
+    hLegacyProv: HCRYPTPROV | None,
+    hLegacyKey: object = None,
+    dwLegacyKeySpec: int = AT_KEYEXCHANGE,
+    dwFlags: int = 0,
+) -> tuple[NCryptProvHandle, NCryptKeyHandle]:
+    """The provider and the key that a CryptoAPI provider and key container have become.
+
+    It works where a key storage provider is registered under the CryptoAPI provider's name.
+    Raises ``NTE_INVALID_PARAMETER`` for what is no `HCRYPTPROV`, ``NTE_NOT_FOUND`` for a provider
+    without a counterpart, and as `NCryptOpenKey` does.
+    """
+    if dwFlags:
+        raise ncrypt_error(Status.NTE_BAD_FLAGS, f"the flags {dwFlags:#x} mean nothing here")
+    if not isinstance(hLegacyProv, HCRYPTPROV) or hLegacyKey is not None:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER,
+            "there are no CryptoAPI handles here",
+            "Name the provider and the key container with HCRYPTPROV.",
+        )
+    machine = hLegacyProv.dwFlags & CRYPT_MACHINE_KEYSET
+    provider = NCryptOpenStorageProvider(hLegacyProv.pszProvider)
+    try:
+        flags = NCRYPT_MACHINE_KEY_FLAG if machine else 0
+        key = NCryptOpenKey(provider, hLegacyProv.pszContainer, dwLegacyKeySpec, flags)
+    except NCryptError:
+        NCryptFreeObject(provider)
+        raise
+    return provider, key
 
 
 def NCryptFreeObject(hObject: NCryptHandle) -> None:

@@ -55,6 +55,7 @@ Name:            web
 Unique Name:     ...
 Algorithm Name:  ECDSA_P256
 Algorithm Group: ECDSA
+ECCCurveName:    nistP256
 Length:          256
 ...
 Public key

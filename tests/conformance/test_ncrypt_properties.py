@@ -11,7 +11,6 @@ from keyiso.flags import (
     NCRYPT_ALLOW_SIGNING_FLAG,
     NCRYPT_MACHINE_KEY_FLAG,
     NCRYPT_OVERWRITE_KEY_FLAG,
-    NCRYPT_PERSIST_ONLY_FLAG,
     NCRYPT_PREFER_VBS_FLAG,
     NCRYPT_SILENT_FLAG,
 )
@@ -19,9 +18,11 @@ from keyiso.identifiers import (
     BCRYPT_PUBLIC_KEY_BLOB,
     NCRYPT_ALGORITHM_GROUP_PROPERTY,
     NCRYPT_ALGORITHM_PROPERTY,
+    NCRYPT_AUTH_TAG_LENGTH,
     NCRYPT_BLOCK_LENGTH_PROPERTY,
     NCRYPT_CERTIFICATE_PROPERTY,
     NCRYPT_CHAINING_MODE_PROPERTY,
+    NCRYPT_ECC_CURVE_NAME_PROPERTY,
     NCRYPT_EXPORT_POLICY_PROPERTY,
     NCRYPT_IMPL_TYPE_PROPERTY,
     NCRYPT_KEY_TYPE_PROPERTY,
@@ -187,6 +188,26 @@ def test_the_length_of_aes(provider: Provider, bits: int) -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "curve"),
+    [("ECDSA_P256", "nistP256"), ("ECDH_P384", "nistP384"), ("ECDSA_P521", "nistP521")],
+)
+def test_a_curve_has_its_name(provider: Provider, algorithm: str, curve: str) -> None:
+    key = ncrypt.NCryptCreatePersistedKey(provider, algorithm)
+
+    assert get(key, NCRYPT_ECC_CURVE_NAME_PROPERTY) == utf16z(curve)
+    with fails(Status.NTE_NOT_SUPPORTED):
+        get(begin(provider, RSA_2048), NCRYPT_ECC_CURVE_NAME_PROPERTY)
+
+
+def test_the_tag_of_aes_has_sixteen_bytes(provider: Provider) -> None:
+    key = ncrypt.NCryptCreatePersistedKey(provider, "AES")
+
+    assert get(key, NCRYPT_AUTH_TAG_LENGTH) == struct.pack("<3I", 16, 16, 0)
+    with fails(Status.NTE_NOT_SUPPORTED):
+        get(begin(provider), NCRYPT_AUTH_TAG_LENGTH)
+
+
 def test_strings_and_numbers_to_the_byte(provider: Provider, name: str) -> None:
     """Written out, not computed."""
     key = make(provider, RSA_2048, name, NCRYPT_MACHINE_KEY_FLAG)
@@ -295,11 +316,10 @@ def test_the_size_probe_and_the_buffer(provider: Provider, algorithm: Algorithm,
                 ncrypt.NCryptGetProperty(key, property_name, cbOutput=too_small)
 
 
-@pytest.mark.parametrize("flags", [NCRYPT_PERSIST_ONLY_FLAG, NCRYPT_SILENT_FLAG])
-def test_reading_takes_its_flags(provider: Provider, flags: int) -> None:
+def test_reading_takes_the_silent_flag(provider: Provider) -> None:
     key = make(provider)
 
-    assert ncrypt.NCryptGetProperty(key, NCRYPT_LENGTH_PROPERTY, flags) == dword(256)
+    assert ncrypt.NCryptGetProperty(key, NCRYPT_LENGTH_PROPERTY, NCRYPT_SILENT_FLAG) == dword(256)
 
 
 def test_the_provider_handle_is_the_callers_to_free(provider: Provider, provider_name: str) -> None:
@@ -459,11 +479,7 @@ def test_nothing_is_set_on_a_public_key(
         NCRYPT_UNIQUE_NAME_PROPERTY,
         NCRYPT_ALGORITHM_PROPERTY,
         NCRYPT_KEY_TYPE_PROPERTY,
-        NCRYPT_UI_POLICY_PROPERTY,
-        NCRYPT_USE_CONTEXT_PROPERTY,
-        NCRYPT_WINDOW_HANDLE_PROPERTY,
         NCRYPT_CERTIFICATE_PROPERTY,
-        NCRYPT_SECURITY_DESCR_PROPERTY,
         "My Custom Property",
         "",
     ],
@@ -491,6 +507,7 @@ def test_a_provider_answers(provider: Provider, provider_name: str) -> None:
     assert get(provider, NCRYPT_NAME_PROPERTY) == utf16z(provider_name)
     assert get(provider, NCRYPT_IMPL_TYPE_PROPERTY) == dword(2)
     assert get(provider, NCRYPT_MAX_NAME_LENGTH_PROPERTY) == dword(260)
+    assert get(provider, NCRYPT_SECURITY_DESCR_SUPPORT_PROPERTY) == dword(1)
     (version,) = struct.unpack("<I", get(provider, NCRYPT_VERSION_PROPERTY))
     assert version >> 16 >= 1
 
@@ -512,7 +529,7 @@ def test_the_size_probe_of_a_provider(provider: Provider, provider_name: str) ->
         ncrypt.NCryptGetProperty(provider, NCRYPT_NAME_PROPERTY, cbOutput=size - 1)
 
 
-@pytest.mark.parametrize("property_name", [NCRYPT_NAME_PROPERTY, NCRYPT_USE_CONTEXT_PROPERTY])
-def test_a_provider_has_nothing_to_set(provider: Provider, property_name: str) -> None:
+@pytest.mark.parametrize("property_name", [NCRYPT_NAME_PROPERTY, NCRYPT_VERSION_PROPERTY, "Note"])
+def test_a_provider_keeps_what_it_is(provider: Provider, property_name: str) -> None:
     with fails(Status.NTE_NOT_SUPPORTED):
         ncrypt.NCryptSetProperty(provider, property_name, utf16z("value"))

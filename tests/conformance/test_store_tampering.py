@@ -21,9 +21,10 @@ import pytest
 from keyiso import Key, KeyUsage, NCryptError, Provider, ncrypt
 from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import AccessEntry, KeyHeader, encode_header
-from keyiso.flags import NCRYPT_MACHINE_KEY_FLAG
+from keyiso.flags import NCRYPT_MACHINE_KEY_FLAG, NCRYPT_PERSIST_FLAG
 from keyiso.paths import Instance
 from keyiso.status import Status, status_name
+from keyiso.store.schema import MACHINE
 from keyiso.wire.operations import DeleteKey, Done
 from tests.conformance.raw_client import PROVIDER, RawClient, units
 from tests.conformance.statuses import fails
@@ -603,3 +604,82 @@ def test_a_store_that_is_none(stage: Stage, content: bytes) -> None:
 
     assert works(stage.victim)
     stage.check_the_others()
+
+
+# --- properties --------------------------------------------------------------------------------
+
+NOTE = "Note"
+OTHER_NOTE = "Other note"
+
+
+def put(key: Key, name: str, value: bytes) -> None:
+    ncrypt.NCryptSetProperty(key.handle, name, value, NCRYPT_PERSIST_FLAG)
+
+
+def note(key: Key) -> bytes:
+    return ncrypt.NCryptGetProperty(key.handle, NOTE)
+
+
+@pytest.mark.parametrize(
+    ("edit", "status"),
+    [
+        ("substr(value, 1, 20)", Status.NTE_BAD_DATA),
+        ("x''", Status.NTE_BAD_DATA),
+        ("value || x'00'", Status.NTE_BAD_DATA),
+        ("x'02' || substr(value, 2)", Status.NTE_BAD_VER),
+        ("substr(value, 1, 30) || x'0000' || substr(value, 33)", Status.NTE_BAD_DATA),
+        (
+            "(SELECT value FROM properties WHERE name = :other AND key_id = :key)",
+            Status.NTE_BAD_DATA,
+        ),
+        (
+            "(SELECT value FROM properties WHERE name = :note AND key_id != :key)",
+            Status.NTE_BAD_DATA,
+        ),
+    ],
+    ids=["cut", "empty", "longer", "a version", "changed", "of another name", "of another key"],
+)
+def test_a_damaged_property_is_an_error_of_its_own(stage: Stage, edit: str, status: Status) -> None:
+    put(stage.victim, NOTE, b"of the victim")
+    put(stage.victim, OTHER_NOTE, b"something else")
+    put(stage.other, NOTE, b"of the other")
+    places = {
+        "note": units(NOTE),
+        "other": units(OTHER_NOTE),
+        "key": bytes.fromhex(stage.victim.unique_name),
+    }
+    with stage.stopped(), contextlib.closing(sqlite3.connect(stage.instance.instance.store)) as db:
+        changed = db.execute(
+            f"UPDATE properties SET value = CAST({edit} AS BLOB)"
+            " WHERE name = :note AND key_id = :key",
+            places,
+        )
+        assert changed.rowcount == 1
+        db.commit()
+
+    with fails(status):
+        note(stage.victim)
+
+    assert note(stage.other) == b"of the other"
+    assert works(stage.victim)
+    put(stage.victim, NOTE, b"set again")
+    assert note(stage.victim) == b"set again"
+
+
+def test_an_access_list_in_the_store_is_not_believed(stage: Stage) -> None:
+    """It is part of the sealed header: who edits the store does not get a machine key."""
+    key = stage.kept[2]
+    assert key.machine
+    row = stage.store.row("kept", MACHINE)
+    stranger = (AccessEntry("uid", str(STRANGER), 3),)
+    own = (*read_header(row.blob).access, *stranger)
+    with stage.stopped() as store:
+        store.change(row, blob=with_header(row.blob, access=stranger))
+
+    with fails(Status.NTE_BAD_KEYSET):
+        Key.open("kept", machine=True)
+
+    with stage.stopped() as store:
+        store.change(row, blob=with_header(row.blob, access=own))
+    with fails(Status.NTE_BAD_DATA):
+        Key.open("kept", machine=True)

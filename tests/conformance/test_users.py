@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from keyiso import Key
+from keyiso import AccessRule, Key, ncrypt
 from keyiso.router import process_router
 from keyiso.status import Status
 from keyiso.wire.messages import Refusal
@@ -566,6 +566,74 @@ tell(told)
     assert world.run(ALICE, code) == ["NTE_BAD_KEYSET", False, [], "NTE_BAD_KEYSET"]
 
     key.verify(key.sign(b""), b"")
+
+
+def test_a_machine_key_is_shared_by_its_access_list(world: World, system: SystemInstance) -> None:
+    """Use is not managing, and who is taken off the list is out at once, with open handles too."""
+    shared = Key.create("shared", "ECDSA_P256", machine=True)
+    own = shared.access
+    shared.set_access((*own, AccessRule(f"user:{ALICE}"), AccessRule(f"user:{BOB}", manage=True)))
+    code = """
+key = Key.open('shared', machine=True)
+key.verify(key.sign(b''), b'')
+tell([
+    [one.pszName for one in Provider().keys(machine=True)],
+    outcome(lambda: key.set_access(key.access)),
+    outcome(lambda: ncrypt.NCryptSetProperty(key.handle, 'Note', b'mine', 0x80000000)),
+    outcome(key.delete) if {delete} else None,
+])
+wait()
+tell(outcome(lambda: key.sign(b'')))
+"""
+    with world.start(ALICE, code.format(delete=True)) as alice:
+        assert alice.told() == [["shared"], "NTE_PERM", "NTE_PERM", "NTE_PERM"]
+        with world.start(BOB, code.format(delete=False)) as bob:
+            assert bob.told() == [["shared"], None, None, None]
+
+            shared.set_access(own)
+
+            for process in (alice, bob):
+                process.go_on()
+                assert process.told() == "NTE_BAD_KEYSET"
+    assert ncrypt.NCryptGetProperty(shared.handle, "Note") == b"mine"
+    shared.delete()
+
+
+def test_a_group_shares_a_machine_key(world: World, system: SystemInstance) -> None:
+    shared = Key.create("of a group", "ECDSA_P256", machine=True)
+    shared.set_access((*shared.access, AccessRule("group:4711")))
+    code = "tell(outcome(lambda: len(Key.open('of a group', machine=True).sign(b''))))"
+
+    assert world.run(ALICE, code, groups=(4711,)) == 64
+    assert world.run(ALICE, code, groups=(4712,)) == "NTE_BAD_KEYSET"
+    shared.delete()
+
+
+def test_others_do_not_read_a_keys_properties(world: World, system: SystemInstance) -> None:
+    """Nor set them: by a request made by hand, with the key's id and name known."""
+    key = Key.create("with a note", "ECDSA_P256", machine=True)
+    ncrypt.NCryptSetProperty(key.handle, "Note", b"for us", 0x80000000)
+    code = f"""
+from keyiso.crypto.key_header import AccessEntry
+from keyiso.wire.operations import GetProperty, SetAccess, SetProperty
+where = (raw_client.PROVIDER, 'machine', raw_client.units('with a note'),
+         bytes.fromhex({key.unique_name!r}))
+note = raw_client.units('Note')
+with raw_client.RawClient.bound(control()) as client:
+    tell([
+        status_name(client.status(operation))
+        for operation in (
+            GetProperty(*where, note),
+            SetProperty(bytes(16), *where, note, b'mine'),
+            SetAccess(bytes(16), *where, (AccessEntry('uid', str(os.geteuid()), 3),)),
+        )
+    ])
+"""
+
+    assert world.run(ALICE, code) == 3 * ["NTE_BAD_KEYSET"]
+
+    assert ncrypt.NCryptGetProperty(key.handle, "Note") == b"for us"
+    key.delete()
 
 
 def test_members_of_the_group_keyiso_manage_machine_keys(

@@ -20,14 +20,25 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from keyiso import Key, KeyNotFoundError, NCryptError, Provider
+from keyiso import Key, KeyNotFoundError, NCryptError, Provider, ncrypt
 from keyiso.client.binding import Binding, bind_process
 from keyiso.client.request import Request
 from keyiso.client.retry import RetryPolicy
 from keyiso.crypto.import_seal import seal_import
-from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
+from keyiso.crypto.key_header import AccessEntry, Right
+from keyiso.flags import DACL_SECURITY_INFORMATION, NCRYPT_PERSIST_ONLY_FLAG
+from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, NCRYPT_SECURITY_DESCR_PROPERTY
 from keyiso.names import encode_name
-from keyiso.wire.operations import CreateKey, DeleteKey, GetImportKey, ImportKey, KeyTerms
+from keyiso.status import Status
+from keyiso.wire.operations import (
+    CreateKey,
+    DeleteKey,
+    GetImportKey,
+    ImportKey,
+    KeyTerms,
+    SetAccess,
+    SetProperty,
+)
 from tests.instance import DEADLINE_SECONDS, RunningInstance
 
 WRITES = ("pwrite64", "fdatasync")
@@ -52,11 +63,26 @@ class Case:
     exists_after: bool
 
 
+@dataclass(frozen=True)
+class State:
+    """A stored key."""
+
+    key_id: bytes
+    note: bytes | None
+    """The value of its property `NOTE`."""
+    descriptor: bytes
+    """Its access list."""
+
+
+NOTE = "Note"
+
 CASES = (
     Case("create", False, True),
     Case("import", False, True),
     Case("overwrite", True, True),
     Case("delete", True, False),
+    Case("property", True, True),
+    Case("access", True, True),
 )
 
 
@@ -88,14 +114,16 @@ def _change_with_kill(
     name = f"key-{call}-{when}"
     bind_process(instance.environ).control(GetImportKey())  # what the last kill hit is back
     fragile = bind_process(instance.environ, policy=RetryPolicy(deadline=0))
-    before = _unique_name_of(Key.create(name, "ECDSA_P256")) if case.exists_before else None
+    if case.exists_before:
+        Key.create(name, "ECDSA_P256").close()
+    before = _state(name)
     change = _change(case, name, before, fragile)
     killed = _try_with_kill(instance, fragile, change, path, call, when)
 
-    after = _unique_name(name)
+    after = _state(name)
     assert killed or after != before, "the change was answered with success and not made"
     bind_process(instance.environ).try_until_done(case.name, change)  # the same operation id
-    final = _unique_name(name)
+    final = _state(name)
     assert (final is not None) == case.exists_after
     if after != before:
         assert final == after, "the repeat did not answer with the first result"
@@ -107,7 +135,7 @@ def _change_with_kill(
     return "old" if after == before else "new"
 
 
-def _change(case: Case, name: str, before: str | None, binding: Binding) -> Change:
+def _change(case: Case, name: str, before: "State | None", binding: Binding) -> Change:
     """The request, with one operation id for however often it is sent."""
     operation_id = binding.operation_id()
     terms = KeyTerms(
@@ -123,10 +151,16 @@ def _change(case: Case, name: str, before: str | None, binding: Binding) -> Chan
         export_policy=0,
         overwrite=case.name == "overwrite",
     )
-    if case.name == "delete":
+    if case.name in ("delete", "property", "access"):
         assert before is not None
-        delete = DeleteKey(operation_id, terms.provider, "user", terms.name, bytes.fromhex(before))
-        return lambda request: request.control(delete)
+        where = operation_id, terms.provider, terms.scope, terms.name, before.key_id
+        access = (AccessEntry("uid", str(os.geteuid()), int(Right.MANAGE)),)
+        operation = {
+            "delete": DeleteKey(*where),
+            "property": SetProperty(*where, NOTE.encode("utf-16-le"), b"new"),
+            "access": SetAccess(*where, access),
+        }[case.name]
+        return lambda request: request.control(operation)
     if case.name != "import":
         return lambda request: request.control(CreateKey(terms))
     import_terms = msgspec.structs.replace(terms, algorithm="", bits=0)
@@ -194,13 +228,23 @@ def _wait_for_end(pidfd: int) -> None:
     assert ended, "the request failed although the service was not killed"
 
 
-def _unique_name(name: str) -> str | None:
+def _state(name: str) -> State | None:
+    """What is stored under a name, as an application sees it."""
     try:
-        return _unique_name_of(Key.open(name))
+        key = Key.open(name)
     except KeyNotFoundError:
         return None
-
-
-def _unique_name_of(key: Key) -> str:
     with key:
-        return key.unique_name
+        descriptor = ncrypt.NCryptGetProperty(
+            key.handle, NCRYPT_SECURITY_DESCR_PROPERTY, DACL_SECURITY_INFORMATION
+        )
+        return State(bytes.fromhex(key.unique_name), _note(key), descriptor)
+
+
+def _note(key: Key) -> bytes | None:
+    try:
+        return ncrypt.NCryptGetProperty(key.handle, NOTE, NCRYPT_PERSIST_ONLY_FLAG)
+    except NCryptError as error:
+        if error.status != Status.NTE_NOT_FOUND:
+            raise
+        return None

@@ -16,6 +16,12 @@ from keyiso import flags, identifiers, magics
 from keyiso.status import Status, describe, status_name
 
 NUMBERS = {
+    "CRYPT_MACHINE_KEYSET": 0x20,
+    "OWNER_SECURITY_INFORMATION": 1,
+    "GROUP_SECURITY_INFORMATION": 2,
+    "DACL_SECURITY_INFORMATION": 4,
+    "SACL_SECURITY_INFORMATION": 8,
+    "LABEL_SECURITY_INFORMATION": 0x10,
     "NCRYPT_NO_KEY_VALIDATION": 8,
     "NCRYPT_MACHINE_KEY_FLAG": 0x20,
     "NCRYPT_SILENT_FLAG": 0x40,

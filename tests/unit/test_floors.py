@@ -25,8 +25,10 @@ FLOORS = {
     # 7
     "keys": 7,
     # 6
+    "access_rules": 6,
     "ncrypt": 6,
     "private_keys": 6,
+    "protection": 6,
     # 5
     "router": 5,
     # 4

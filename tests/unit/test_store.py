@@ -122,7 +122,7 @@ def test_a_new_store_is_made_with_its_schema(path: Path) -> None:
             if sql and sql.startswith("CREATE TABLE")
         }
 
-        assert set(tables) == {"key_counts", "keys", "operations", "revocations"}
+        assert set(tables) == {"key_counts", "keys", "operations", "properties", "revocations"}
         assert all("STRICT" in sql for sql in tables.values())
         assert pragma(connection, "application_id") == APPLICATION_ID
         assert pragma(connection, "user_version") == SCHEMA_VERSION
@@ -197,8 +197,10 @@ def test_a_store_of_the_first_version_is_brought_up_to_date_with_all_that_is_in_
         assert [store.read.key_count(one) for one in (1000, MACHINE, 0)] == [2, 1, 0]
         assert store.read.remembered(1000, b"\n") == Remembered(b"\x0b", b"\x0c")
         assert store.read.revoked() == (b"\r",)
+        assert [store.read.changes(one) for one in (1000, MACHINE, 0)] == [0, 0, 0]
         store.add(stored(9))
         assert store.read.key_count(1000) == 3
+        assert store.read.changes(1000) == 1
     with closing(open_database(path)) as connection:
         assert pragma(connection, "user_version") == SCHEMA_VERSION
 

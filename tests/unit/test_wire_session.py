@@ -250,12 +250,12 @@ NUMBERS = {
     "messages": "Hello Welcome Call Return Failure Refusal",
     "control": (
         "Bind Attach OpenKey OpenEphemeral FindKey CreateKey GetImportKey ImportKey DeleteKey"
-        " ReleaseEphemeral EnumKeys GetServiceStatus"
+        " ReleaseEphemeral EnumKeys GetServiceStatus SetProperty GetProperty SetAccess AwaitChange"
     ),
     "channel": "Ping Sign Release Decrypt Derive Encipher Decipher ExportPrivate",
     "link": (
         "AddChannel Load Generate Import GetWorkerImportKey Revoke GetWorkerStatus Authenticate"
-        " RenewLease"
+        " RenewLease SealProperty OpenProperty ChangeAccess"
     ),
     "supervision": "GetSupervisorStatus Stop",
 }

@@ -9,18 +9,21 @@ import os
 import pwd
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from keyiso import limits
+from keyiso.client.change_event import KeyChangeEvent
 from keyiso.client.channel import KeyChannel
 from keyiso.client.reference import KeyLocation, KeyReference
 from keyiso.client.request import Links, Request, Settings, identity
 from keyiso.client.retry import RetryPolicy
 from keyiso.client.trouble import FORGET, Broken, Forget
 from keyiso.clock import Clock, SystemClock
+from keyiso.crypto.key_header import Scope
 from keyiso.paths import Instance, client_instance
 from keyiso.wire.messages import Operation, R_co
-from keyiso.wire.operations import Ping
+from keyiso.wire.operations import AwaitChange, Ping
 
 T = TypeVar("T")
 
@@ -42,12 +45,19 @@ class Binding:
 
     def try_until_done(self, function: str, work: Callable[[Request], T]) -> T:
         """Do something that asks the KeyIso service, again and again until it is not broken."""
-        request = Request(self._settings, self._here(), function)
-        while True:
-            try:
-                return work(request)
-            except Broken as broken:
-                request.attempts.again(broken.hop, broken.cause)
+        return _try(Request(self._settings, self._here(), function), work)
+
+    def try_patiently(self, function: str, seconds: float, work: Callable[[Request], T]) -> T:
+        """`try_until_done` for what takes so long, over a connection of its own: the others of
+        this process do not wait behind it.
+        """
+        policy = self._settings.policy
+        longer = replace(policy, deadline=policy.deadline and policy.deadline + seconds)
+        links = Links()
+        try:
+            return _try(Request(replace(self._settings, policy=longer), links, function), work)
+        finally:
+            links.abandon()
 
     def uid(self) -> int:
         """Who this process is for the KeyIso service."""
@@ -86,6 +96,11 @@ class Binding:
     def ping(self) -> None:
         """An empty call to a worker: what a call costs."""
         self._on_channel("Ping", None, lambda request, channel: request.on_channel(channel, Ping()))
+
+    def watch(self, scope: Scope) -> KeyChangeEvent:
+        """An event for changes of the keys of a scope, from now on."""
+        count = self.control(AwaitChange(scope, -1)).count
+        return KeyChangeEvent(self._settings, scope, count)
 
     def operation_id(self) -> bytes:
         """A new operation id."""
@@ -144,6 +159,14 @@ def bind_process(
             client_group=random(limits.CLIENT_GROUP_BYTES),
         )
     )
+
+
+def _try(request: Request, work: Callable[[Request], T]) -> T:
+    while True:
+        try:
+            return work(request)
+        except Broken as broken:
+            request.attempts.again(broken.hop, broken.cause)
 
 
 def _take_channel(links: Links, request: Request) -> KeyChannel:

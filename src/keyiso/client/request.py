@@ -38,6 +38,8 @@ class Settings:
     random: Callable[[int], bytes]
     client_group: bytes
     """The secret that opens this client's ephemeral keys; children inherit it."""
+    autostart: bool = True
+    """A user's own instance that does not run is started."""
 
 
 def identity() -> tuple[int, int]:
@@ -213,7 +215,8 @@ class Request:
             control.greet(timeout)
         except ConnectionLost as lost:
             cause = f"{lost.service} {lost.reason} at {instance.control_socket}"
-            if not lost.listening and autostart_possible(instance):
+            may_start = self._settings.autostart and autostart_possible(instance)
+            if not lost.listening and may_start:
                 cause = start_instance(instance, self._settings.environ, timeout) or cause
             hop = Hop(lost.service, 0, lost.reason)
             raise Broken(Trouble.CONTROL_ENDED, hop, cause) from None

@@ -81,6 +81,22 @@ def check_right(header: KeyHeader, peer: Peer, right: Right) -> None:
         )
 
 
+def check_access_list(access: tuple[AccessEntry, ...]) -> None:
+    """Raise ``NTE_INVALID_PARAMETER`` for a list that no key can have.
+
+    Somebody must be able to manage the key, or it could never be deleted.
+    """
+    if len(access) > limits.ACCESS_ENTRIES:
+        raise _bad_list(f"it has more than ACCESS_ENTRIES ({limits.ACCESS_ENTRIES})")
+    for entry in access:
+        if entry.kind not in ("uid", "gid") or not _is_number(entry.principal):
+            raise _bad_list("an entry is for a uid or a gid, by its number")
+        if not entry.rights or entry.rights & ~Right.ALL:
+            raise _bad_list("an entry gives the right to use the key, to manage it, or both")
+    if not any(entry.rights & Right.MANAGE for entry in access):
+        raise _bad_list("nobody could manage the key")
+
+
 def no_such_key(scope: Scope, name: bytes) -> NCryptError:
     """``NTE_BAD_KEYSET``."""
     return ncrypt_error(
@@ -110,6 +126,15 @@ def _names(entry: AccessEntry, peer: Peer) -> bool:
         case _:
             # Unit and executable need SO_PEERPIDFD; until they are evaluated they give nothing.
             return False
+
+
+def _is_number(principal: str) -> bool:
+    """A uid or gid as `check_right` compares it."""
+    return principal.isascii() and principal.isdecimal() and principal == str(int(principal[:11]))
+
+
+def _bad_list(cause: str) -> NCryptError:
+    return ncrypt_error(Status.NTE_INVALID_PARAMETER, f"this is no access list: {cause}")
 
 
 def _everything(kind: PrincipalKind, number: int) -> AccessEntry:

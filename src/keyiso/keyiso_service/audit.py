@@ -22,10 +22,12 @@ from keyiso.keyiso_service.client import Client
 from keyiso.names import printable_name
 from keyiso.status import Status
 from keyiso.wire.messages import Call
-from keyiso.wire.operations import DeleteKey, KeyTerms, OpenKey
+from keyiso.wire.operations import DeleteKey, KeyTerms, OpenKey, SetAccess, SetProperty
 
 _CREATED = 1
 _REPLACED = 2
+_PROPERTY_SET = 3
+_ACCESS_CHANGED = 4
 _DELETED = 1
 """KeyModificationType and DeletionType: their values are not public; these are keyiso's."""
 
@@ -85,6 +87,25 @@ class Audit:
 
     def delete_failed(self, client: Client, call: Call[DeleteKey], error: NCryptError) -> None:
         self._delete_event(KEY_DELETE_FAILED, client, call, error)
+
+    def changed(self, client: Client, call: Call[SetProperty] | Call[SetAccess]) -> None:
+        """A property or the access list of a key was changed."""
+        operation = call.operation
+        is_access = isinstance(operation, SetAccess)
+        self._write(
+            KEY_WRITTEN,
+            client,
+            call.trace,
+            {
+                "ProviderName": _clipped(operation.provider),
+                "KeyModificationType": _ACCESS_CHANGED if is_access else _PROPERTY_SET,
+                "Flags": NCRYPT_MACHINE_KEY_FLAG if operation.scope == "machine" else 0,
+                **_who(client, operation.name, operation.key_id.hex()),
+                "ServiceTag": "",
+                "Status": Status.ERROR_SUCCESS,
+            },
+            None,
+        )
 
     def _write_event(
         self,

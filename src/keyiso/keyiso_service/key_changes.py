@@ -7,6 +7,7 @@ caller hears of success.
 
 import hmac
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -18,9 +19,13 @@ from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.access import Authority, check_access, no_such_key
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client
+from keyiso.keyiso_service.finding import partition_of
 from keyiso.keyiso_service.key_store import KeyStore
+from keyiso.keyiso_service.property_changes import set_property
+from keyiso.keyiso_service.remembering import first_result, remember, too_many
 from keyiso.keyiso_service.terms import (
     check_operation_id,
+    check_properties,
     check_provider,
     check_terms,
     request_hash,
@@ -30,8 +35,7 @@ from keyiso.keyiso_service.workers import Workers
 from keyiso.names import check_name
 from keyiso.server.identity import Identity
 from keyiso.status import Status
-from keyiso.store.keys import KeyReader, StoredKey
-from keyiso.store.schema import MACHINE
+from keyiso.store.keys import KeyReader, StoredKey, StoredProperty
 from keyiso.store.writer import KeyTransaction
 from keyiso.wire.messages import Call
 from keyiso.wire.operations import (
@@ -44,6 +48,7 @@ from keyiso.wire.operations import (
     Import,
     ImportKey,
     KeyGrant,
+    KeyProperty,
     KeyTerms,
     ReleaseEphemeral,
     Sealed,
@@ -80,15 +85,17 @@ class KeyChanges:
 
     async def create(self, client: Client, call: Call[CreateKey]) -> Created:
         """Generate a key and, unless it is ephemeral, store it."""
-        terms = call.operation.terms
+        operation = call.operation
 
         async def generate(grant: KeyGrant) -> Sealed:
-            worker = self._workers.for_generation(terms.algorithm)
+            worker = self._workers.for_generation(operation.terms.algorithm)
             return await worker.call(
-                Generate(terms, grant), trace=call.trace, hops=self._hops(call)
+                Generate(operation.terms, grant), trace=call.trace, hops=self._hops(call)
             )
 
-        return await self._make(client, call, terms, generate, imported=False)
+        return await self._make(
+            _Wish(client, call, operation.terms, operation.properties, generate)
+        )
 
     async def import_key(self, client: Client, call: Call[ImportKey]) -> Created:
         """Have a worker take over a key that was sealed to it, and store it."""
@@ -102,7 +109,9 @@ class KeyChanges:
                 hops=self._hops(call),
             )
 
-        return await self._make(client, call, operation.terms, take_over, imported=True)
+        return await self._make(
+            _Wish(client, call, operation.terms, operation.properties, take_over)
+        )
 
     async def delete(self, client: Client, call: Call[DeleteKey]) -> Done:
         """Delete exactly the key that is meant."""
@@ -145,74 +154,91 @@ class KeyChanges:
             raise _ephemeral_gone()
         return header
 
-    async def _make(
-        self,
-        client: Client,
-        call: Call[CreateKey] | Call[ImportKey],
-        terms: KeyTerms,
-        make: Maker,
-        *,
-        imported: bool,
-    ) -> Created:
+    async def _make(self, wish: "_Wish") -> Created:
+        client, terms = wish.client, wish.terms
         try:
+            imported = isinstance(wish.call.operation, ImportKey)
             check_terms(terms, client.peer.uid, imported=imported)
+            check_properties(terms, wish.properties)
             if terms.scope == "machine":
                 self._authority.check_manages_machine(client.peer)
             if terms.lifetime == "ephemeral":
-                sealed = await make(KeyGrant((), 1, client.group))
+                sealed = await wish.make(KeyGrant((), 1, client.group))
                 return Created(sealed.header, sealed.blob)
-            name = terms.provider, _partition(terms.scope, terms.owner), terms.name
+            name = terms.provider, partition_of(terms.scope, terms.owner), terms.name
             await self._turns.take(name)  # else of many that overwrite, most would work in vain
             try:
-                return await self._make_persisted(client, call, terms, make)
+                return await self._make_persisted(wish)
             finally:
                 self._turns.give_back(name)
         except NCryptError as error:
             if error.status != Status.KEYISO_E_STALE:
-                self._audit.create_failed(client, terms, call.trace, error)
+                self._audit.create_failed(client, terms, wish.call.trace, error)
             raise
 
-    async def _make_persisted(
-        self,
-        client: Client,
-        call: Call[CreateKey] | Call[ImportKey],
-        terms: KeyTerms,
-        make: Maker,
-    ) -> Created:
+    async def _make_persisted(self, wish: "_Wish") -> Created:
+        client, terms = wish.client, wish.terms
         for _ in range(_OVERWRITE_TRIES):
-            first = self._first_result(self._store.read, client, terms)
+            first = wish.first_result(self._store.read)
             if first is not None:
-                return await self._finished(call, first)
+                return await self._finished(wish.call, first)
             replaced = self._replaceable(client, terms)
             access = self._authority.default_access(terms.scope, terms.owner)
             generation = 1 if replaced is None else replaced.generation + 1
-            sealed = await make(KeyGrant(access, generation, b""))
+            sealed = await wish.make(KeyGrant(access, generation, b""))
+            properties = await self._sealed_properties(wish, sealed)
             try:
-                made = await self._store.change(self._commit(client, terms, sealed, replaced))
+                made = await self._store.change(self._commit(wish, sealed, properties, replaced))
             except _Outrun:
                 continue
             except NCryptError as error:
-                self._audit.write_failed(client, terms, call.trace, error)
+                self._audit.write_failed(client, terms, wish.call.trace, error)
                 raise
-            result = await self._finished(call, made)
+            result = await self._finished(wish.call, made)
             self._audit.written(
-                client, terms, call.trace, result.header, replaced=replaced is not None
+                client, terms, wish.call.trace, result.header, replaced=replaced is not None
             )
             return result
         raise ncrypt_error(
             Status.NTE_EXISTS, "the key was overwritten again and again by others", "Try again."
         )
 
+    async def _sealed_properties(self, wish: "_Wish", sealed: Sealed) -> tuple[StoredProperty, ...]:
+        """What the key is to have from its beginning, sealed for it."""
+        partition = partition_of(wish.terms.scope, wish.terms.owner)
+        return tuple(
+            [
+                StoredProperty(
+                    sealed.header.key_id,
+                    one.name,
+                    partition,
+                    await self._workers.seal_property(
+                        sealed.blob,
+                        one.name,
+                        one.value,
+                        trace=wish.call.trace,
+                        hops=self._hops(wish.call),
+                    ),
+                )
+                for one in wish.properties
+            ]
+        )
+
     def _commit(
-        self, client: Client, terms: KeyTerms, sealed: Sealed, replaced: StoredKey | None
+        self,
+        wish: "_Wish",
+        sealed: Sealed,
+        properties: tuple[StoredProperty, ...],
+        replaced: StoredKey | None,
     ) -> Callable[[KeyTransaction], "_Change"]:
         """The transaction that decides whose key gets the name."""
-        uid, partition = client.peer.uid, _partition(terms.scope, terms.owner)
+        terms, uid = wish.terms, wish.client.peer.uid
+        partition = partition_of(terms.scope, terms.owner)
         boot_id = self._identity.boot_id
         header = sealed.header
 
         def commit(change: KeyTransaction) -> _Change:
-            first = self._first_result(change, client, terms)
+            first = wish.first_result(change)
             if first is not None:
                 return first  # the same request, twice on its way
             present = change.find(terms.provider, partition, terms.name)
@@ -224,7 +250,7 @@ class KeyChanges:
                 change.delete(present.key_id)
                 change.revoke(present.key_id, boot_id)
             elif change.key_count(partition) >= limits.KEYS_PER_USER:
-                raise _too_many("stored keys", "KEYS_PER_USER", limits.KEYS_PER_USER)
+                raise too_many("stored keys", "KEYS_PER_USER", limits.KEYS_PER_USER)
             change.insert(
                 StoredKey(
                     header.key_id,
@@ -236,28 +262,18 @@ class KeyChanges:
                     change.now,
                 )
             )
+            for one in properties:
+                set_property(change, one)
             made = _Change(header, b"" if present is None else present.key_id)
-            _check_operation_count(change, uid)
-            change.remember(
-                uid, terms.operation_id, request_hash(terms), msgspec.msgpack.encode(made)
-            )
+            remember(change, uid, terms.operation_id, wish.hash(), msgspec.msgpack.encode(made))
             return made
 
         return commit
 
-    def _first_result(self, reader: KeyReader, client: Client, terms: KeyTerms) -> "_Change | None":
-        """What the operation id did before, if this is a repeat."""
-        remembered = reader.remembered(client.peer.uid, terms.operation_id)
-        if remembered is None:
-            return None
-        if not hmac.compare_digest(remembered.request_hash, request_hash(terms)):
-            raise _other_request()
-        return msgspec.msgpack.decode(remembered.result, type=_Change)
-
     def _replaceable(self, client: Client, terms: KeyTerms) -> StoredKey | None:
         """The key that the new one takes the name of, if that is asked for and allowed."""
         present = self._store.read.find(
-            terms.provider, _partition(terms.scope, terms.owner), terms.name
+            terms.provider, partition_of(terms.scope, terms.owner), terms.name
         )
         if present is None:
             return None
@@ -278,13 +294,10 @@ class KeyChanges:
         check_provider(operation.provider)
         check_name(operation.name)
         uid, hashed = client.peer.uid, request_hash(operation)
-        remembered = self._store.read.remembered(uid, operation.operation_id)
-        if remembered is not None:
-            if not hmac.compare_digest(remembered.request_hash, hashed):
-                raise _other_request()
+        if first_result(self._store.read, uid, operation.operation_id, hashed) is not None:
             await self._revoke(call, operation.key_id)
             return Done()
-        partition = _partition(operation.scope, uid)
+        partition = partition_of(operation.scope, uid)
         boot_id = self._identity.boot_id
 
         def commit(change: KeyTransaction) -> None:
@@ -293,8 +306,7 @@ class KeyChanges:
                 raise no_such_key(operation.scope, operation.name)
             change.delete(present.key_id)
             change.revoke(present.key_id, boot_id)
-            _check_operation_count(change, uid)
-            change.remember(uid, operation.operation_id, hashed, b"")
+            remember(change, uid, operation.operation_id, hashed, b"")
 
         present = self._store.read.find(operation.provider, partition, operation.name)
         if present is None or present.key_id != operation.key_id:
@@ -322,16 +334,33 @@ class KeyChanges:
         return self._identity.onward(call.hops, type(call.operation).__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A new key that somebody asked for."""
+
+    client: Client
+    call: Call[CreateKey] | Call[ImportKey]
+    terms: KeyTerms
+    properties: tuple[KeyProperty, ...]
+    make: Maker
+
+    def hash(self) -> bytes:
+        """What tells this request from others; how an import is sealed differs each time."""
+        return request_hash(self.terms, *self.properties)
+
+    def first_result(self, reader: KeyReader) -> "_Change | None":
+        """What the operation id did before, if this is a repeat."""
+        uid, operation_id = self.client.peer.uid, self.terms.operation_id
+        first = first_result(reader, uid, operation_id, self.hash())
+        return None if first is None else msgspec.msgpack.decode(first, type=_Change)
+
+
 class _Change(msgspec.Struct, frozen=True, array_like=True):
     """What an operation id keeps of a key that was made."""
 
     header: KeyHeader
     replaced: bytes
     """The id of the key that it replaced, or empty."""
-
-
-def _partition(scope: str, uid: int) -> int:
-    return MACHINE if scope == "machine" else uid
 
 
 def _exists(terms: KeyTerms) -> NCryptError:
@@ -347,23 +376,4 @@ def _ephemeral_gone() -> NCryptError:
         Status.KEYISO_E_EPHEMERAL_GONE,
         "the ephemeral key was freed or is not one of this client",
         "Create a new key.",
-    )
-
-
-def _check_operation_count(change: KeyTransaction, uid: int) -> None:
-    if change.operation_count(uid) >= limits.OPERATION_IDS_PER_USER:
-        raise _too_many(
-            "changes in a short time", "OPERATION_IDS_PER_USER", limits.OPERATION_IDS_PER_USER
-        )
-
-
-def _too_many(what: str, name: str, limit: int) -> NCryptError:
-    return ncrypt_error(
-        Status.KEYISO_E_LIMIT, f"the user has {name} ({limit}) {what}", "Delete some, or wait."
-    )
-
-
-def _other_request() -> NCryptError:
-    return ncrypt_error(
-        Status.NTE_INVALID_PARAMETER, "the operation id was used for another request"
     )

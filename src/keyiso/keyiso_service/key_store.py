@@ -30,6 +30,7 @@ class KeyStore:
         self._connection: sqlite3.Connection | None = None
         self._reader: KeyReader | None = None
         self._writer: KeyWriter | None = None
+        self._tell: Callable[[], None] = lambda: None
         self._nothing = KeyReader(open_database(_NOWHERE), path)
 
     @property
@@ -52,10 +53,14 @@ class KeyStore:
         promise: Promise[T] = Promise()
 
         def done(outcome: Outcome) -> None:
-            self._loop.call_soon_from_thread(lambda: _settle(promise, outcome))
+            self._loop.call_soon_from_thread(lambda: self._settle(promise, outcome))
 
         self._start_writer().submit(change, done)
         return promise
+
+    def when_changed(self, tell: Callable[[], None]) -> None:
+        """Call after each commit, in the loop."""
+        self._tell = tell
 
     def close(self) -> None:
         if self._writer is not None:
@@ -63,19 +68,20 @@ class KeyStore:
         if self._connection is not None:
             self._connection.close()
 
+    def _settle(self, promise: Promise[Any], outcome: Outcome) -> None:
+        try:
+            promise.keep(outcome())
+        except BaseException as error:  # handed to who awaits the promise
+            promise.break_with(error)
+        else:
+            self._tell()
+
     def _start_writer(self) -> KeyWriter:
         if self._writer is None:
             self._writer = KeyWriter(self._path, self._loop.clock)
             boot_id = self._boot_id
             self._writer.submit(lambda change: change.forget_other_boots(boot_id), _ignore)
         return self._writer
-
-
-def _settle(promise: Promise[Any], outcome: Outcome) -> None:
-    try:
-        promise.keep(outcome())
-    except BaseException as error:  # handed to who awaits the promise
-        promise.break_with(error)
 
 
 def _ignore(outcome: Outcome) -> None:

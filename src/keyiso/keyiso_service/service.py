@@ -9,12 +9,15 @@ from keyiso import limits
 from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import KeyHeader, Right
 from keyiso.errors import Hop, NCryptError, ncrypt_error
-from keyiso.keyiso_service.access import Authority, check_access, no_such_key
+from keyiso.keyiso_service.access import Authority, check_access
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client, bound_client, hash_of_group
+from keyiso.keyiso_service.finding import find_key, partition_of
 from keyiso.keyiso_service.key_changes import KeyChanges
 from keyiso.keyiso_service.key_store import KeyStore
+from keyiso.keyiso_service.property_changes import PropertyChanges
 from keyiso.keyiso_service.terms import check_provider
+from keyiso.keyiso_service.watching import Watching
 from keyiso.keyiso_service.workers import Workers
 from keyiso.names import check_name, printable_name
 from keyiso.server.connection import Connection, Endpoint, WithDescriptor
@@ -29,8 +32,10 @@ from keyiso.wire.operations import (
     AddChannel,
     Attach,
     Attached,
+    AwaitChange,
     Bind,
     Bound,
+    Changes,
     ControlOperation,
     Created,
     CreateKey,
@@ -40,6 +45,7 @@ from keyiso.wire.operations import (
     FindKey,
     Found,
     GetImportKey,
+    GetProperty,
     GetServiceStatus,
     GetWorkerImportKey,
     ImportKey,
@@ -49,8 +55,11 @@ from keyiso.wire.operations import (
     Opened,
     OpenEphemeral,
     OpenKey,
+    PropertyValue,
     ReleaseEphemeral,
     ServiceStatus,
+    SetAccess,
+    SetProperty,
     WorkerImportKey,
 )
 
@@ -77,6 +86,8 @@ class KeyIsoService:
         self._authority = authority
         self._audit = audit
         self._changes = KeyChanges(identity, store, workers, authority, audit)
+        self._properties = PropertyChanges(identity, store, workers, audit)
+        self._watching = Watching(loop, store)
         self._clients = 0
 
     def listen(self, listening: socket.socket) -> Listener:
@@ -95,6 +106,10 @@ class KeyIsoService:
                 DeleteKey: self._delete_key,
                 ReleaseEphemeral: self._release_ephemeral,
                 EnumKeys: self._enum_keys,
+                SetProperty: self._set_property,
+                GetProperty: self._get_property,
+                SetAccess: self._set_access,
+                AwaitChange: self._await_change,
                 GetServiceStatus: self._status,
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
@@ -147,7 +162,7 @@ class KeyIsoService:
     async def _open_key(self, connection: Connection, call: Call[OpenKey]) -> Opened:
         client, operation = bound_client(connection), call.operation
         try:
-            stored, _ = self._usable(client, operation.provider, operation.scope, operation.name)
+            stored, _ = self._usable(client, operation)
             worker = self._workers.with_instance(operation.worker_instance)
             opened = await worker.call(
                 Load(operation.channel_id, client.peer.uid, stored.blob),
@@ -171,31 +186,23 @@ class KeyIsoService:
         )
 
     def _find_key(self, connection: Connection, call: Call[FindKey]) -> Found:
-        operation = call.operation
-        stored, header = self._usable(
-            bound_client(connection), operation.provider, operation.scope, operation.name
-        )
+        stored, header = self._usable(bound_client(connection), call.operation)
         return Found(header, stored.modified)
 
-    def _usable(
-        self, client: Client, provider: str, scope: str, name: bytes
-    ) -> tuple[StoredKey, KeyHeader]:
-        """The stored key of a name, if this client may use it."""
-        check_provider(provider)
-        check_name(name)
-        partition = MACHINE if scope == "machine" else client.peer.uid
-        stored = self._store.read.find(provider, partition, name)
-        if stored is None:
-            raise no_such_key("machine" if scope == "machine" else "user", name)
-        header = read_header(stored.blob)
-        _check_row(stored, header)
-        check_access(stored, header, client.peer, Right.USE)
-        return stored, header
+    def _usable(self, client: Client, operation: OpenKey | FindKey) -> tuple[StoredKey, KeyHeader]:
+        return find_key(
+            self._store.read,
+            client,
+            operation.provider,
+            operation.scope,
+            operation.name,
+            Right.USE,
+        )
 
     def _enum_keys(self, connection: Connection, call: Call[EnumKeys]) -> KeyNames:
         client, operation = bound_client(connection), call.operation
         check_provider(operation.provider)
-        partition = MACHINE if operation.scope == "machine" else client.peer.uid
+        partition = partition_of(operation.scope, client.peer.uid)
         page = self._store.read.page(
             operation.provider, partition, operation.after, limits.ENUMERATION_PAGE
         )
@@ -228,6 +235,19 @@ class KeyIsoService:
     ) -> Done:
         return await self._changes.release_ephemeral(bound_client(connection), call)
 
+    async def _set_property(self, connection: Connection, call: Call[SetProperty]) -> Done:
+        return await self._properties.set(bound_client(connection), call)
+
+    async def _get_property(self, connection: Connection, call: Call[GetProperty]) -> PropertyValue:
+        return await self._properties.get(bound_client(connection), call)
+
+    async def _set_access(self, connection: Connection, call: Call[SetAccess]) -> Done:
+        return await self._properties.set_access(bound_client(connection), call)
+
+    async def _await_change(self, connection: Connection, call: Call[AwaitChange]) -> Changes:
+        partition = partition_of(call.operation.scope, bound_client(connection).peer.uid)
+        return await self._watching.change(partition, call.operation.since)
+
     # --- status --------------------------------------------------------------------------------
 
     async def _status(self, connection: Connection, call: Call[GetServiceStatus]) -> ServiceStatus:
@@ -241,23 +261,6 @@ class KeyIsoService:
 
     def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:
         return self._identity.onward(call.hops, type(call.operation).__name__)
-
-
-def _check_row(stored: StoredKey, header: KeyHeader) -> None:
-    """A row that was moved or edited does not make a key somebody else's."""
-    partition = MACHINE if header.scope == "machine" else header.owner
-    if (
-        header.provider != stored.provider
-        or partition != stored.partition
-        or header.name != stored.name
-        or header.key_id != stored.key_id
-        or header.generation != stored.generation
-    ):
-        raise ncrypt_error(
-            Status.NTE_BAD_DATA,
-            "the sealed key belongs to another row of the store",
-            "The store was edited. Restore it from a backup; other keys are not affected.",
-        )
 
 
 def _listed(stored: StoredKey, client: Client, authority: Authority) -> KeyName | None:

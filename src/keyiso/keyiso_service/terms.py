@@ -10,9 +10,9 @@ from keyiso.crypto.algorithms import algorithm_named, check_length
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import NCRYPT_ALLOW_ALL_USAGES
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, NCRYPT_AES_ALGORITHM
-from keyiso.names import check_name
+from keyiso.names import check_name, check_property_name
 from keyiso.status import Status
-from keyiso.wire.operations import KeyTerms
+from keyiso.wire.operations import KeyProperty, KeyTerms
 
 PROVIDERS: Final = frozenset({MS_KEY_STORAGE_PROVIDER})
 """The providers whose keys this service keeps."""
@@ -47,6 +47,25 @@ def check_terms(terms: KeyTerms, uid: int, *, imported: bool) -> None:
         check_length(algorithm_named(terms.algorithm), terms.bits)
 
 
+def check_properties(terms: KeyTerms, properties: tuple[KeyProperty, ...]) -> None:
+    """Raise for properties that a new key cannot have."""
+    if properties and terms.lifetime == "ephemeral":
+        raise _unfit("an ephemeral key is not stored, and no property with it")
+    if len(properties) > limits.PROPERTIES_PER_KEY:
+        raise _unfit(f"a key has at most PROPERTIES_PER_KEY ({limits.PROPERTIES_PER_KEY})")
+    if len({one.name for one in properties}) < len(properties):
+        raise _unfit("a property is there twice")
+    for one in properties:
+        check_property(one.name, one.value)
+
+
+def check_property(name: bytes, value: bytes) -> None:
+    """Raise ``NTE_INVALID_PARAMETER`` for a name or a value that no property can have."""
+    check_property_name(name)
+    if len(value) > limits.PROPERTY_BYTES:
+        raise _unfit(f"a property has at most PROPERTY_BYTES ({limits.PROPERTY_BYTES}) bytes")
+
+
 def check_provider(provider: str) -> None:
     """Raise ``NTE_BAD_PROVIDER`` for a provider whose keys are not kept here."""
     if provider not in PROVIDERS:
@@ -61,10 +80,10 @@ def check_operation_id(operation_id: bytes) -> None:
         raise _unfit(f"an operation id has {limits.OPERATION_ID_BYTES} bytes")
 
 
-def request_hash(request: msgspec.Struct) -> bytes:
+def request_hash(request: msgspec.Struct, *more: msgspec.Struct) -> bytes:
     """What tells a repeated request from another one under the same operation id."""
     kind = type(request).__name__.encode()
-    return hashlib.sha256(kind + b"\0" + msgspec.msgpack.encode(request)).digest()
+    return hashlib.sha256(kind + b"\0" + msgspec.msgpack.encode((request, *more))).digest()
 
 
 def _unfit(cause: str) -> NCryptError:

@@ -13,7 +13,7 @@ from keyiso.server.loop import Loop
 from keyiso.server.promise import Promise
 from keyiso.status import Status
 from keyiso.wire.messages import Operation
-from keyiso.wire.operations import GetWorkerStatus, RenewLease, Revoke, WorkerStatus
+from keyiso.wire.operations import GetWorkerStatus, RenewLease, Revoke, SealProperty, WorkerStatus
 
 GENERATOR = "software-generator"
 """Does the work that takes longer than 20 ms, so that nobody waits behind it."""
@@ -97,6 +97,13 @@ class Workers:
             await link.when_ready()  # whose connecting told it everything that is revoked
         for promise in asked:
             await _unless_ended(promise)
+
+    async def seal_property(
+        self, blob: bytes, name: bytes, value: bytes, *, trace: str, hops: tuple[Hop, ...]
+    ) -> bytes:
+        """A property's value, sealed for the key of a blob."""
+        operation = SealProperty(blob, name, value)
+        return (await self.any().call(operation, trace=trace, hops=hops)).value
 
     async def status(self) -> tuple[WorkerStatus, ...]:
         """What every running worker says of itself."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives import serialization
 
 from keyiso.client.binding import Binding, bind_process
+from keyiso.client.change_event import KeyChangeEvent
 from keyiso.client.reference import KeyLocation, KeyReference
 from keyiso.client.request import Request
 from keyiso.crypto.algorithms import ALGORITHMS, algorithm_named
@@ -23,15 +24,14 @@ from keyiso.flags import (
     AT_KEYEXCHANGE,
     AT_SIGNATURE,
     NCRYPT_DO_NOT_FINALIZE_FLAG,
-    NCRYPT_IMPL_SOFTWARE_FLAG,
     NCRYPT_MACHINE_KEY_FLAG,
     NCRYPT_NO_KEY_VALIDATION,
     NCRYPT_OVERWRITE_KEY_FLAG,
-    NCRYPT_PERSIST_FLAG,
-    NCRYPT_PERSIST_ONLY_FLAG,
     NCRYPT_PREFER_VBS_FLAG,
+    NCRYPT_REGISTER_NOTIFY_FLAG,
     NCRYPT_REQUIRE_VBS_FLAG,
     NCRYPT_SILENT_FLAG,
+    NCRYPT_UNREGISTER_NOTIFY_FLAG,
     NCRYPT_USE_PER_BOOT_KEY_FLAG,
     NCRYPTBUFFER_PKCS_KEY_NAME,
     NCRYPTBUFFER_PKCS_SECRET,
@@ -46,25 +46,21 @@ from keyiso.identifiers import (
     BCRYPT_KEY_DATA_BLOB,
     MS_KEY_STORAGE_PROVIDER,
     NCRYPT_AES_ALGORITHM,
-    NCRYPT_IMPL_TYPE_PROPERTY,
-    NCRYPT_MAX_NAME_LENGTH_PROPERTY,
-    NCRYPT_NAME_PROPERTY,
     NCRYPT_PKCS8_PRIVATE_KEY_BLOB,
-    NCRYPT_VERSION_PROPERTY,
 )
-from keyiso.limits import NAME_UNITS
-from keyiso.names import decode_name, encode_name
+from keyiso.limits import GENERATION_SECONDS
+from keyiso.names import decode_name, encode_name, encode_property_name
 from keyiso.providers.software_encryption import (
     key_data,
 )
-from keyiso.providers.software_key import (
-    Draft,
-    SoftwareKey,
-    dword,
-    not_supported_property,
-    utf16,
-)
+from keyiso.providers.software_key import Draft, SoftwareKey
 from keyiso.providers.software_operations import KeyOperations, check_flags
+from keyiso.providers.software_properties import (
+    KeyProperties,
+    ProviderContext,
+    get_provider_property,
+    set_provider_property,
+)
 from keyiso.status import Status
 from keyiso.wire.operations import (
     Created,
@@ -76,12 +72,14 @@ from keyiso.wire.operations import (
     GetImportKey,
     ImportKey,
     KeyName,
+    KeyProperty,
     KeyTerms,
     ReleaseEphemeral,
 )
 
-VERSION: Final = 0x00010000
-"""NCRYPT_VERSION_PROPERTY: high word major, low word minor."""
+_SHORT_RSA_BITS: Final = 4096
+_SHORT_PKCS8_BYTES: Final = 4096
+"""An RSA-4096 key takes 2.4 KiB."""
 
 _VBS_FLAGS: Final = NCRYPT_REQUIRE_VBS_FLAG | NCRYPT_PREFER_VBS_FLAG | NCRYPT_USE_PER_BOOT_KEY_FLAG
 _CREATE_FLAGS: Final = (
@@ -90,8 +88,6 @@ _CREATE_FLAGS: Final = (
 _OPEN_FLAGS: Final = NCRYPT_MACHINE_KEY_FLAG | NCRYPT_SILENT_FLAG
 _IMPORT_FLAGS: Final = _CREATE_FLAGS | NCRYPT_NO_KEY_VALIDATION | NCRYPT_DO_NOT_FINALIZE_FLAG
 _FINALIZE_FLAGS: Final = NCRYPT_NO_KEY_VALIDATION | NCRYPT_SILENT_FLAG
-_GET_FLAGS: Final = NCRYPT_PERSIST_ONLY_FLAG | NCRYPT_SILENT_FLAG
-_SET_FLAGS: Final = NCRYPT_PERSIST_FLAG | NCRYPT_PERSIST_ONLY_FLAG | NCRYPT_SILENT_FLAG
 
 
 def get_key_storage_interface(provider_name: str, flags: int) -> KeyStorageFunctionTable:
@@ -114,13 +110,15 @@ class SoftwareProvider:
     def __init__(self, binding: Binding) -> None:
         self._binding = binding
         self._operations = KeyOperations(binding)
+        self._properties = KeyProperties(binding)
 
     def function_table(self) -> KeyStorageFunctionTable:
         return KeyStorageFunctionTable(
             open_provider=self._open_provider,
             open_key=self._open_key,
             create_persisted_key=self._create_persisted_key,
-            get_provider_property=self._get_provider_property,
+            get_provider_property=get_provider_property,
+            set_provider_property=set_provider_property,
             get_key_property=self._get_key_property,
             set_key_property=self._set_key_property,
             finalize_key=self._finalize_key,
@@ -130,6 +128,7 @@ class SoftwareProvider:
             is_alg_supported=self._is_alg_supported,
             enum_algorithms=self._enum_algorithms,
             enum_keys=self._enum_keys,
+            notify_change_key=self._notify_change_key,
             import_key=self._import_key,
             export_key=self._export_key,
             encrypt=self._operations.encrypt,
@@ -143,21 +142,9 @@ class SoftwareProvider:
 
     # --- provider ------------------------------------------------------------------------------
 
-    def _open_provider(self, name: str, flags: int) -> str:
+    def _open_provider(self, name: str, flags: int) -> ProviderContext:
         check_flags(flags, NCRYPT_SILENT_FLAG)
-        return name
-
-    def _get_provider_property(self, provider: Any, name: str, flags: int) -> bytes:
-        check_flags(flags, _GET_FLAGS)
-        values = {
-            NCRYPT_NAME_PROPERTY: utf16(MS_KEY_STORAGE_PROVIDER),
-            NCRYPT_IMPL_TYPE_PROPERTY: dword(NCRYPT_IMPL_SOFTWARE_FLAG),
-            NCRYPT_VERSION_PROPERTY: dword(VERSION),
-            NCRYPT_MAX_NAME_LENGTH_PROPERTY: dword(NAME_UNITS),
-        }
-        if name not in values:
-            raise not_supported_property(name)
-        return values[name]
+        return ProviderContext()
 
     def _is_alg_supported(self, provider: Any, algorithm: str, flags: int) -> None:
         check_flags(flags, NCRYPT_SILENT_FLAG)
@@ -199,6 +186,29 @@ class SoftwareProvider:
         )
         return _Enumeration(page.keys, page.last, state.flags)
 
+    def _notify_change_key(
+        self, provider: Any, event: KeyChangeEvent | None, flags: int
+    ) -> KeyChangeEvent | None:
+        check_flags(
+            flags,
+            NCRYPT_REGISTER_NOTIFY_FLAG | NCRYPT_UNREGISTER_NOTIFY_FLAG | NCRYPT_MACHINE_KEY_FLAG,
+        )
+        if event is not None and not isinstance(event, KeyChangeEvent):
+            raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "this is no event of NCrypt's")
+        if flags == NCRYPT_UNREGISTER_NOTIFY_FLAG:
+            if event is None:
+                raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "there is no event to unregister")
+            event.close()
+            return None
+        if flags & ~NCRYPT_MACHINE_KEY_FLAG != NCRYPT_REGISTER_NOTIFY_FLAG:
+            raise ncrypt_error(
+                Status.NTE_BAD_FLAGS, "an event is registered, in a scope, or unregistered"
+            )
+        if event is None:
+            return self._binding.watch(_scope(flags))
+        event.reset()
+        return event
+
     # --- a key's life --------------------------------------------------------------------------
 
     def _open_key(self, provider: Any, name: str, key_spec: int, flags: int) -> SoftwareKey:
@@ -224,9 +234,14 @@ class SoftwareProvider:
         if draft is None:
             raise ncrypt_error(Status.NTE_INVALID_HANDLE, "the key was finalized already")
         operation_id = self._binding.operation_id()
-        made = self._binding.try_until_done(
-            "FinalizeKey", lambda request: _make(request, draft, operation_id)
-        )
+
+        def make(request: Request) -> Created:
+            return _make(request, draft, operation_id)
+
+        if _takes_long(draft):
+            made = self._binding.try_patiently("FinalizeKey", GENERATION_SECONDS, make)
+        else:
+            made = self._binding.try_until_done("FinalizeKey", make)
         location = KeyLocation(MS_KEY_STORAGE_PROVIDER, draft.scope, draft.name)
         key.become(KeyReference(made.header, location if draft.name else None, made.blob))
 
@@ -261,14 +276,12 @@ class SoftwareProvider:
                 raise  # one that is gone is what was wanted
 
     def _get_key_property(self, provider: Any, key: SoftwareKey, name: str, flags: int) -> bytes:
-        check_flags(flags, _GET_FLAGS)
-        return key.get_property(name)
+        return self._properties.get(key, name, flags)
 
     def _set_key_property(
         self, provider: Any, key: SoftwareKey, name: str, value: bytes, flags: int
     ) -> None:
-        check_flags(flags, _SET_FLAGS)
-        key.set_property(name, value)
+        self._properties.set(key, name, value, flags)
 
     # --- import and export ---------------------------------------------------------------------
 
@@ -343,6 +356,13 @@ class SoftwareProvider:
             )
 
 
+def _takes_long(draft: Draft) -> bool:
+    """Generating a long RSA key takes minutes, validating one seconds."""
+    if draft.imported is not None:
+        return len(draft.imported) > _SHORT_PKCS8_BYTES
+    return draft.bits > _SHORT_RSA_BITS
+
+
 def _make(request: Request, draft: Draft, operation_id: bytes) -> Created:
     """One try to make the key of a draft."""
     terms = KeyTerms(
@@ -358,11 +378,14 @@ def _make(request: Request, draft: Draft, operation_id: bytes) -> Created:
         export_policy=draft.export_policy,
         overwrite=draft.overwrite,
     )
+    properties = tuple(
+        KeyProperty(encode_property_name(name), value) for name, value in draft.properties.items()
+    )
     if draft.imported is None:
-        return request.control(CreateKey(terms))
+        return request.control(CreateKey(terms, properties))
     worker = request.control(GetImportKey())
     sealed = seal_import(draft.imported, worker.public_key, terms)
-    return request.control(ImportKey(terms, worker.worker_instance, sealed))
+    return request.control(ImportKey(terms, worker.worker_instance, sealed, properties))
 
 
 def _draft(name: str | None, flags: int) -> Draft:

@@ -27,6 +27,17 @@ class StoredKey:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredProperty:
+    """A property of a stored key, sealed."""
+
+    key_id: bytes
+    name: bytes
+    """UTF-16-LE."""
+    partition: int
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """A change that was committed under an operation id."""
 
@@ -76,6 +87,28 @@ class KeyReader:
         """Operation ids of a user that are remembered."""
         rows = self._rows("SELECT count(*) FROM operations WHERE uid = ?", (uid,))
         return int(rows[0][0])
+
+    def property_of(self, key_id: bytes, name: bytes) -> bytes | None:
+        """The sealed value of a key's property."""
+        rows = self._rows(
+            "SELECT value FROM properties WHERE key_id = ? AND name = ?", (key_id, name)
+        )
+        return bytes(rows[0][0]) if rows else None
+
+    def property_sizes(self, key_id: bytes) -> dict[bytes, int]:
+        """The lengths of a key's sealed properties, by their names."""
+        rows = self._rows("SELECT name, length(value) FROM properties WHERE key_id = ?", (key_id,))
+        return dict(rows)
+
+    def property_bytes(self, partition: int) -> int:
+        """What all properties of a partition's keys take."""
+        rows = self._rows("SELECT property_bytes FROM key_counts WHERE partition = ?", (partition,))
+        return int(rows[0][0]) if rows else 0
+
+    def changes(self, partition: int) -> int:
+        """Counts every change of a partition's keys, and never goes back."""
+        rows = self._rows("SELECT changes FROM key_counts WHERE partition = ?", (partition,))
+        return int(rows[0][0]) if rows else 0
 
     def is_revoked(self, key_id: bytes) -> bool:
         """The key was deleted, replaced or freed in this boot."""

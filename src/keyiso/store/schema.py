@@ -7,7 +7,7 @@ from typing import Final
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 APPLICATION_ID: Final = 0x6B697331
 """'kis1' in the database's header (sqlite.org/pragma.html#pragma_application_id)."""
 
@@ -58,6 +58,41 @@ _UPGRADES: Final = (
     END;
     CREATE TRIGGER count_deleted AFTER DELETE ON keys BEGIN
         UPDATE key_counts SET keys = keys - 1 WHERE partition = old.partition|
+    END;
+    """,
+    # Version 2 to 3: properties of keys, which go with their key, and a count of changes for
+    # those who wait for them.
+    """
+    CREATE TABLE properties (
+        key_id BLOB NOT NULL,
+        name BLOB NOT NULL,
+        partition INTEGER NOT NULL,
+        value BLOB NOT NULL,
+        UNIQUE (key_id, name)
+    ) STRICT;
+    ALTER TABLE key_counts ADD COLUMN property_bytes INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE key_counts ADD COLUMN changes INTEGER NOT NULL DEFAULT 0;
+    DROP TRIGGER count_inserted;
+    DROP TRIGGER count_deleted;
+    CREATE TRIGGER key_inserted AFTER INSERT ON keys BEGIN
+        INSERT INTO key_counts (partition, keys, changes) VALUES (new.partition, 1, 1)
+            ON CONFLICT (partition) DO UPDATE SET keys = keys + 1, changes = changes + 1|
+    END;
+    CREATE TRIGGER key_updated AFTER UPDATE ON keys BEGIN
+        UPDATE key_counts SET changes = changes + 1 WHERE partition = new.partition|
+    END;
+    CREATE TRIGGER key_deleted AFTER DELETE ON keys BEGIN
+        DELETE FROM properties WHERE key_id = old.key_id|
+        UPDATE key_counts SET keys = keys - 1, changes = changes + 1
+            WHERE partition = old.partition|
+    END;
+    CREATE TRIGGER property_inserted AFTER INSERT ON properties BEGIN
+        UPDATE key_counts SET property_bytes = property_bytes + length(new.value)
+            WHERE partition = new.partition|
+    END;
+    CREATE TRIGGER property_deleted AFTER DELETE ON properties BEGIN
+        UPDATE key_counts SET property_bytes = property_bytes - length(old.value)
+            WHERE partition = old.partition|
     END;
     """,
 )

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from keyiso.clock import Clock
 from keyiso.limits import OPERATION_MEMORY_SECONDS
-from keyiso.store.keys import KeyReader, StoredKey
+from keyiso.store.keys import KeyReader, StoredKey, StoredProperty
 from keyiso.store.schema import open_database, store_error
 
 Outcome = Callable[[], Any]
@@ -47,6 +47,22 @@ class KeyTransaction(KeyReader):
 
     def delete(self, key_id: bytes) -> None:
         self._connection.execute("DELETE FROM keys WHERE key_id = ?", (key_id,))
+
+    def update(self, key: StoredKey) -> None:
+        """The same key, sealed anew or changed otherwise."""
+        self._connection.execute(
+            "UPDATE keys SET blob = ?, generation = ?, modified = ? WHERE key_id = ?",
+            (key.blob, key.generation, key.modified, key.key_id),
+        )
+
+    def set_property(self, stored: StoredProperty) -> None:
+        self._connection.execute(
+            "DELETE FROM properties WHERE key_id = ? AND name = ?", (stored.key_id, stored.name)
+        )
+        self._connection.execute(
+            "INSERT INTO properties VALUES (?, ?, ?, ?)",
+            (stored.key_id, stored.name, stored.partition, stored.value),
+        )
 
     def revoke(self, key_id: bytes, boot_id: bytes) -> None:
         self._connection.execute(

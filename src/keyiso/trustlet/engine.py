@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -15,7 +16,7 @@ from keyiso.crypto.ciphers import CipherParameters, decipher, encipher
 from keyiso.crypto.encryption import EncryptionPadding, decrypt_rsa
 from keyiso.crypto.import_seal import open_import
 from keyiso.crypto.key_blob import Root, read_header, seal_key, unseal_key
-from keyiso.crypto.key_header import KeyHeader, Level, Origin
+from keyiso.crypto.key_header import AccessEntry, KeyHeader, Level, Origin
 from keyiso.crypto.key_types import PrivateKey, SymmetricKey, bits_of
 from keyiso.crypto.private_export import export_private_key
 from keyiso.crypto.private_keys import (
@@ -26,6 +27,7 @@ from keyiso.crypto.private_keys import (
     private_key_bytes,
     public_part,
 )
+from keyiso.crypto.property_seal import open_property, seal_property
 from keyiso.crypto.public_keys import load_public_key
 from keyiso.crypto.signatures import Padding, sign_digest
 from keyiso.errors import NCryptError, ncrypt_error
@@ -97,13 +99,7 @@ class Engine:
         ``KEYISO_E_EPHEMERAL_GONE``, ``NTE_VBS_CANNOT_DECRYPT_KEY`` (per-boot) or
         ``KEYISO_E_ROOT_MISSING``.
         """
-        claimed = read_header(blob)
-        header, value = unseal_key(self._root_of(claimed), blob)
-        if header.level != self._level:
-            raise ncrypt_error(
-                Status.NTE_BAD_DATA,
-                f"a {self._level} worker does not open a key of level {header.level}",
-            )
+        _, header, value = self._authenticated(blob)
         algorithm = algorithm_named(header.algorithm)
         return LoadedKey(own_private_key(value, algorithm, header.public_key), header)
 
@@ -153,6 +149,33 @@ class Engine:
         not allow it, as the Microsoft software provider does.
         """
         return export_private_key(key.private_key, key.header, blob_type, password)
+
+    def seal_property(self, blob: bytes, name: bytes, value: bytes) -> bytes:
+        """A property's value, sealed for the key of a blob."""
+        root, header, _ = self._authenticated(blob)
+        return seal_property(root, header.key_id, name, value, random=self._random)
+
+    def open_property(self, blob: bytes, name: bytes, sealed: bytes) -> bytes:
+        """The value of a property that was sealed for the key of a blob."""
+        root, header, _ = self._authenticated(blob)
+        return open_property(root, header.key_id, name, sealed)
+
+    def change_access(self, blob: bytes, access: tuple[AccessEntry, ...]) -> Sealed:
+        """The same key under another access list, one generation on."""
+        root, header, value = self._authenticated(blob)
+        changed = msgspec.structs.replace(header, access=access, generation=header.generation + 1)
+        return Sealed(seal_key(root, changed, value, random=self._random), changed)
+
+    def _authenticated(self, blob: bytes) -> tuple[Root, KeyHeader, bytes]:
+        """The root, the header and the value of a blob that this worker may open."""
+        root = self._root_of(read_header(blob))
+        header, value = unseal_key(root, blob)
+        if header.level != self._level:
+            raise ncrypt_error(
+                Status.NTE_BAD_DATA,
+                f"a {self._level} worker does not open a key of level {header.level}",
+            )
+        return root, header, value
 
     def _seal(
         self, key: PrivateKey, terms: KeyTerms, grant: KeyGrant, algorithm: str, origin: Origin

@@ -25,6 +25,7 @@ from keyiso.wire.operations import (
     AddChannel,
     Authenticate,
     Authenticated,
+    ChangeAccess,
     ChannelOperation,
     Decipher,
     Decrypt,
@@ -39,12 +40,15 @@ from keyiso.wire.operations import (
     LinkOperation,
     Load,
     Opened,
+    OpenProperty,
     Output,
     Ping,
+    PropertyValue,
     Release,
     RenewLease,
     Revoke,
     Sealed,
+    SealProperty,
     Sign,
     Signature,
     WorkerImportKey,
@@ -103,6 +107,9 @@ class Worker:
                 Revoke: self._revoke,
                 RenewLease: self._renew_lease,
                 GetWorkerStatus: self._status,
+                SealProperty: self._seal_property,
+                OpenProperty: self._open_property,
+                ChangeAccess: self._change_access,
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=self._admit_keyiso,
@@ -167,6 +174,21 @@ class Worker:
         for key_id in call.operation.key_ids:
             self._cache.revoke(key_id)
         return DONE
+
+    def _seal_property(self, connection: Connection, call: Call[SealProperty]) -> PropertyValue:
+        operation = call.operation
+        return PropertyValue(
+            self._engine.seal_property(operation.blob, operation.name, operation.value)
+        )
+
+    def _open_property(self, connection: Connection, call: Call[OpenProperty]) -> PropertyValue:
+        operation = call.operation
+        return PropertyValue(
+            self._engine.open_property(operation.blob, operation.name, operation.sealed)
+        )
+
+    def _change_access(self, connection: Connection, call: Call[ChangeAccess]) -> Sealed:
+        return self._engine.change_access(call.operation.blob, call.operation.access)
 
     def _renew_lease(self, connection: Connection, call: Call[RenewLease]) -> Done:
         self._leased_until = self._loop.clock.monotonic() + limits.LEASE_SECONDS

@@ -117,6 +117,20 @@ class Output(Result, frozen=True, array_like=True):
     value: bytes
 
 
+class PropertyValue(Result, frozen=True, array_like=True):
+    """A property of a key: to an application its value, between KeyIso and a worker also the
+    sealed form of it.
+    """
+
+    value: bytes
+
+
+class Changes(Result, frozen=True, array_like=True):
+    """How many changes there were in a scope, ever."""
+
+    count: int
+
+
 class Authenticated(Result, frozen=True, array_like=True):
     """The header of a blob that a worker could open."""
 
@@ -152,6 +166,14 @@ class KeyTerms(Result, frozen=True, array_like=True):
     usage: int
     export_policy: int
     overwrite: bool
+
+
+class KeyProperty(Result, frozen=True, array_like=True):
+    """A property that a new key is to have from its beginning."""
+
+    name: bytes
+    """UTF-16-LE."""
+    value: bytes
 
 
 class KeyGrant(Result, frozen=True, array_like=True):
@@ -200,6 +222,7 @@ class FindKey(Operation[Found], frozen=True, array_like=True, tag=5):
 
 class CreateKey(Operation[Created], frozen=True, array_like=True, tag=6):
     terms: KeyTerms
+    properties: tuple[KeyProperty, ...] = ()
 
 
 class GetImportKey(Operation[WorkerImportKey], frozen=True, array_like=True, tag=7):
@@ -210,6 +233,7 @@ class ImportKey(Operation[Created], frozen=True, array_like=True, tag=8):
     terms: KeyTerms
     worker_instance: bytes
     sealed: bytes
+    properties: tuple[KeyProperty, ...] = ()
 
 
 class DeleteKey(Operation[Done], frozen=True, array_like=True, tag=9):
@@ -236,6 +260,49 @@ class GetServiceStatus(Operation[ServiceStatus], frozen=True, array_like=True, t
     pass
 
 
+class SetProperty(Operation[Done], frozen=True, array_like=True, tag=13):
+    """Store a property with a key."""
+
+    operation_id: bytes
+    provider: str
+    scope: Scope
+    name: bytes
+    key_id: bytes
+    """The key that is meant; another one under the same name is not changed."""
+    property_name: bytes
+    """UTF-16-LE."""
+    value: bytes
+
+
+class GetProperty(Operation[PropertyValue], frozen=True, array_like=True, tag=14):
+    """A property that is stored with a key."""
+
+    provider: str
+    scope: Scope
+    name: bytes
+    key_id: bytes
+    property_name: bytes
+
+
+class SetAccess(Operation[Done], frozen=True, array_like=True, tag=15):
+    """Replace a key's access list. Who must not use it any more cannot when this has returned."""
+
+    operation_id: bytes
+    provider: str
+    scope: Scope
+    name: bytes
+    key_id: bytes
+    access: tuple[AccessEntry, ...]
+
+
+class AwaitChange(Operation[Changes], frozen=True, array_like=True, tag=16):
+    """Wait until the keys of a scope have changed, or for ``WATCH_SECONDS``."""
+
+    scope: Scope
+    since: int
+    """The count that the caller knows; -1 for none, which is answered at once."""
+
+
 ControlOperation = (
     Bind
     | Attach
@@ -249,6 +316,10 @@ ControlOperation = (
     | ReleaseEphemeral
     | EnumKeys
     | GetServiceStatus
+    | SetProperty
+    | GetProperty
+    | SetAccess
+    | AwaitChange
 )
 
 # --- channel: application to worker ------------------------------------------------------------
@@ -358,6 +429,29 @@ class Authenticate(Operation[Authenticated], frozen=True, array_like=True, tag=8
     blob: bytes
 
 
+class SealProperty(Operation[PropertyValue], frozen=True, array_like=True, tag=10):
+    """Seal a property's value for the key of a blob."""
+
+    blob: bytes
+    name: bytes
+    value: bytes
+
+
+class OpenProperty(Operation[PropertyValue], frozen=True, array_like=True, tag=11):
+    """The value of a sealed property."""
+
+    blob: bytes
+    name: bytes
+    sealed: bytes
+
+
+class ChangeAccess(Operation[Sealed], frozen=True, array_like=True, tag=12):
+    """Seal a key anew with another access list and the next generation."""
+
+    blob: bytes
+    access: tuple[AccessEntry, ...]
+
+
 LinkOperation = (
     AddChannel
     | Load
@@ -368,6 +462,9 @@ LinkOperation = (
     | GetWorkerStatus
     | Authenticate
     | RenewLease
+    | SealProperty
+    | OpenProperty
+    | ChangeAccess
 )
 
 # --- supervision -------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ _COMMANDS = {
     "show": Lazy("keyiso.cli.key.show", "What a key is, its public key, how it is protected."),
     "sign": Lazy("keyiso.cli.key.sign", "Sign a file."),
     "verify": Lazy("keyiso.cli.key.verify", "Check a signature."),
+    "policy": Lazy("keyiso.cli.key.policy", "What a key may be used for, and by whom."),
     "import": Lazy("keyiso.cli.key.import_", "Take over a private key from a file."),
     "delete": Lazy("keyiso.cli.key.delete", "Delete a key for good."),
 }

@@ -28,8 +28,8 @@ def print_key(key: Key) -> None:
             ("Key", printable_name(key.name or "")),
             ("Scope", "of this machine" if key.machine else "yours"),
             ("Algorithm", f"{key.algorithm}, {key.length} bits"),
-            ("Usage", ", ".join(_usage_words(key.usage)) or "none"),
-            ("Export", ", ".join(_policy_words(key.export_policy)) or "never"),
+            ("Usage", ", ".join(usage_words(key.usage)) or "none"),
+            ("Export", ", ".join(policy_words(key.export_policy)) or "never"),
             ("Fingerprint", f"SHA256:{_fingerprint(key)}" if _is_asymmetric(key) else "none"),
             *protection_rows(key.protection),
         ]
@@ -49,8 +49,8 @@ def key_object(key: Key) -> dict[str, Any]:
         "algorithm": key.algorithm,
         "length": key.length,
         "unique_name": key.unique_name,
-        "usage": _usage_words(key.usage),
-        "export_policy": _policy_words(key.export_policy),
+        "usage": usage_words(key.usage),
+        "export_policy": policy_words(key.export_policy),
         "fingerprint_sha256": _fingerprint(key) if _is_asymmetric(key) else None,
         "public_key": public_pem(key) if _is_asymmetric(key) else None,
         "protection": protection_object(key.protection),
@@ -77,7 +77,8 @@ def _fingerprint(key: Key) -> str:
     return hashlib.sha256(public_key_der(key.public_key())).hexdigest()
 
 
-def _usage_words(usage: KeyUsage) -> list[str]:
+def usage_words(usage: KeyUsage) -> list[str]:
+    """What a key may be used for."""
     if usage == KeyUsage.ALL:
         return ["all"]
     words = [word for word, bit in USAGES.items() if usage & bit]
@@ -85,7 +86,8 @@ def _usage_words(usage: KeyUsage) -> list[str]:
     return [*words, *([f"{rest:#x}"] if rest else [])]
 
 
-def _policy_words(policy: ExportPolicy) -> list[str]:
+def policy_words(policy: ExportPolicy) -> list[str]:
+    """How a private key may leave."""
     return [word for bit, word in _EXPORTS.items() if policy & bit]
 
 
