@@ -87,18 +87,6 @@ TRANSITIONS: Final[Mapping[Role, _Table]] = MappingProxyType(
 """What each side may send and receive in each state, and the state that follows. Everything
 that is not here breaks the protocol."""
 
-_Moves = Mapping[type[Message], State]
-
-_COMPILED: Final[Mapping[tuple[Role, State], tuple[_Moves, _Moves]]] = {
-    (role, state): (
-        {kind: after for (direction, kind), after in moves.items() if direction is S},
-        {kind: after for (direction, kind), after in moves.items() if direction is R},
-    )
-    for role, table in TRANSITIONS.items()
-    for state, moves in table.items()
-}
-"""The same tables, by what a session has at hand when it sends and when it receives."""
-
 OUTSTANDING_CALLS: Final = 1024
 """Unanswered calls on one connection: a pipelining client has reason for a few dozen."""
 
@@ -180,16 +168,18 @@ class Session:
 
     def send(self, message: Message) -> bytes:
         """The frame of a message. Raises ``LocalProtocolError`` when it may not be sent now."""
-        kind = _kind(message)
-        after = self._may_send.get(kind)
-        if after is None:
-            raise LocalProtocolError(f"{kind.__name__} cannot be sent in state {self.state.value}")
+        move = self._may_send.get(type(message))
+        if move is None:
+            raise LocalProtocolError(
+                f"{type(message).__name__} cannot be sent in state {self.state.value}"
+            )
+        after, note = move
         body = _ENCODER.encode(message)
         if len(body) > self._frame_bytes:
             raise FrameTooLongError(
                 f"the frame has {len(body)} bytes; this connection takes {self._frame_bytes}"
             )
-        self._note_sent(message)
+        note(self, message)
         if after is not self.state:
             self._enter(after)
         return _LENGTH.pack(len(body)) + body
@@ -286,71 +276,105 @@ class Session:
             raise RemoteProtocolError(
                 f"a frame of {len(body)} bytes is not a message of this connection"
             ) from None
-        after = self._may_receive.get(type(message))
-        if after is None:
+        move = self._may_receive.get(type(message))
+        if move is None:
             raise RemoteProtocolError(f"{type(message).__name__} came in state {self.state.value}")
-        self._note_received(message)
+        after, note = move
+        note(self, message)
         if after is not self.state:
             self._enter(after)
         return message
 
-    def _note_sent(self, message: Message) -> None:
-        if isinstance(message, Call):
-            if len(message.trace) > limits.TRACEPARENT_BYTES or not _fit(message.hops):
-                raise LocalProtocolError("the trace or the hops of a call are too long")
-            if message.call_id in self._outstanding or message.call_id <= 0:
-                raise LocalProtocolError(f"the call id {message.call_id} is in use")
-            if len(self._outstanding) >= OUTSTANDING_CALLS:
-                raise LocalProtocolError(f"more than {OUTSTANDING_CALLS} calls are unanswered")
-            self._outstanding.add(message.call_id)
-        elif isinstance(message, Return | Failure):
-            if message.call_id not in self._outstanding:
-                raise LocalProtocolError(f"no call {message.call_id} wants an answer")
-            self._outstanding.discard(message.call_id)
-        elif isinstance(message, Welcome):
-            self.version = message.version
+    # --- what else is true of a message that may be sent or received ----------------------------
 
-    def _note_received(self, message: Message) -> None:
-        if isinstance(message, Call):
-            if message.call_id in self._outstanding or message.call_id <= 0:
-                raise RemoteProtocolError(f"the call id {message.call_id} is in use")
-            if len(self._outstanding) >= OUTSTANDING_CALLS:
-                raise RemoteProtocolError(f"more than {OUTSTANDING_CALLS} calls are unanswered")
-            if len(message.trace) > limits.TRACEPARENT_BYTES or not _fit(message.hops):
-                raise RemoteProtocolError("the trace or the hops of a call are too long")
-            self._outstanding.add(message.call_id)
-        elif isinstance(message, Return | Failure):
-            if message.call_id not in self._outstanding:
-                raise RemoteProtocolError(f"an answer came to call {message.call_id}")
-            self._outstanding.discard(message.call_id)
-        elif isinstance(message, Welcome):
-            if message.version != PROTOCOL_VERSION:
-                raise RemoteProtocolError(f"the server chose version {message.version}")
-            self.version = message.version
+    def _call_sent(self, call: Call[Any]) -> None:
+        if not _fits(call):
+            raise LocalProtocolError("the trace or the hops of a call are too long")
+        if call.call_id in self._outstanding or call.call_id <= 0:
+            raise LocalProtocolError(f"the call id {call.call_id} is in use")
+        if len(self._outstanding) >= OUTSTANDING_CALLS:
+            raise LocalProtocolError(f"more than {OUTSTANDING_CALLS} calls are unanswered")
+        self._outstanding.add(call.call_id)
+
+    def _call_received(self, call: Call[Any]) -> None:
+        if call.call_id in self._outstanding or call.call_id <= 0:
+            raise RemoteProtocolError(f"the call id {call.call_id} is in use")
+        if len(self._outstanding) >= OUTSTANDING_CALLS:
+            raise RemoteProtocolError(f"more than {OUTSTANDING_CALLS} calls are unanswered")
+        if not _fits(call):
+            raise RemoteProtocolError("the trace or the hops of a call are too long")
+        self._outstanding.add(call.call_id)
+
+    def _answer_sent(self, answer: Return | Failure) -> None:
+        if answer.call_id not in self._outstanding:
+            raise LocalProtocolError(f"no call {answer.call_id} wants an answer")
+        self._outstanding.remove(answer.call_id)
+
+    def _answer_received(self, answer: Return | Failure) -> None:
+        if answer.call_id not in self._outstanding:
+            raise RemoteProtocolError(f"an answer came to call {answer.call_id}")
+        self._outstanding.remove(answer.call_id)
+
+    def _welcome_sent(self, welcome: Welcome) -> None:
+        self.version = welcome.version
+
+    def _welcome_received(self, welcome: Welcome) -> None:
+        if welcome.version != PROTOCOL_VERSION:
+            raise RemoteProtocolError(f"the server chose version {welcome.version}")
+        self.version = welcome.version
+
+    def _nothing_else(self, message: Message) -> None:
+        """The tables say it all."""
 
 
-def _kind(message: Message) -> type[Message]:
-    """The row of the table that a message stands in (greased ones are what they extend)."""
-    kind = _KINDS.get(type(message))
-    if kind is None:
-        raise LocalProtocolError(f"{type(message).__name__} is not a message of the protocol")
-    return kind
+_Note = Callable[[Session, Any], None]
+
+_NOTES: Final[Mapping[tuple[Direction, type[Message]], _Note]] = {
+    (S, Hello): Session._nothing_else,
+    (R, Hello): Session._nothing_else,
+    (S, Welcome): Session._welcome_sent,
+    (R, Welcome): Session._welcome_received,
+    (S, Call): Session._call_sent,
+    (R, Call): Session._call_received,
+    (S, Return): Session._answer_sent,
+    (R, Return): Session._answer_received,
+    (S, Failure): Session._answer_sent,
+    (R, Failure): Session._answer_received,
+    (S, Refusal): Session._nothing_else,
+    (R, Refusal): Session._nothing_else,
+}
+
+_GREASED: Final[Mapping[type[Message], type[Message]]] = {
+    Hello: GreaseHello,
+    Welcome: GreaseWelcome,
+}
+"""What is sent in a message's place; nobody receives one as such."""
+
+_Moves = Mapping[type[Message], tuple[State, _Note]]
 
 
-_KINDS: Final[dict[type, type[Message]]] = {
-    GreaseHello: Hello,
-    Hello: Hello,
-    GreaseWelcome: Welcome,
-    Welcome: Welcome,
-    Call: Call,
-    Return: Return,
-    Failure: Failure,
-    Refusal: Refusal,
+def _moves(role: Role, state: State, direction: Direction) -> _Moves:
+    """What may be sent, or received, in a state: one look-up for each message."""
+    moves = {
+        kind: (after, _NOTES[toward, kind])
+        for (toward, kind), after in TRANSITIONS[role][state].items()
+        if toward is direction
+    }
+    return moves | {_GREASED[kind]: move for kind, move in moves.items() if kind in _GREASED}
+
+
+_COMPILED: Final[Mapping[tuple[Role, State], tuple[_Moves, _Moves]]] = {
+    (role, state): (_moves(role, state, S), _moves(role, state, R))
+    for role, table in TRANSITIONS.items()
+    for state in table
 }
 
 
-def _fit(hops: tuple[Any, ...]) -> bool:
-    return len(hops) <= limits.HOPS and all(
-        len(hop.service) <= limits.HOP_TEXT_BYTES and len(hop.function) <= limits.HOP_TEXT_BYTES
-        for hop in hops
-    )
+def _fits(call: Call[Any]) -> bool:
+    """The trace and the hops, which other processes pass on, are within their limits."""
+    if len(call.trace) > limits.TRACEPARENT_BYTES or len(call.hops) > limits.HOPS:
+        return False
+    for hop in call.hops:  # in every call: a generator takes twice as long
+        if len(hop.service) > limits.HOP_TEXT_BYTES or len(hop.function) > limits.HOP_TEXT_BYTES:
+            return False
+    return True
