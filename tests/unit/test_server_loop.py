@@ -1,7 +1,7 @@
 """The loop: what is ready, what is due, and what other threads ask for."""
 
 import os
-import selectors
+import select
 import signal
 import socket
 import threading
@@ -39,25 +39,29 @@ def real_loop() -> Iterator[Loop]:
     made.close()
 
 
-class WatchedSelector(selectors.DefaultSelector):
+class WatchedEpoll:
     """Tells that a loop begins to wait, and how often it did."""
 
-    waiting: threading.Event
-    waits: int
+    def __init__(self) -> None:
+        self.waiting = threading.Event()
+        self.waits = 0
+        self._epoll = select.epoll()
 
-    def select(self, timeout: float | None = None) -> Any:
-        cls = type(self)
-        cls.waits += 1
-        cls.waiting.set()
-        return super().select(timeout)
+    def poll(self, *arguments: Any) -> Any:
+        self.waits += 1
+        self.waiting.set()
+        return self._epoll.poll(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._epoll, name)
 
 
 @pytest.fixture
-def watched_selector(monkeypatch: pytest.MonkeyPatch) -> type[WatchedSelector]:
-    """The selector of every loop that is made in this test."""
-    WatchedSelector.waiting, WatchedSelector.waits = threading.Event(), 0
-    monkeypatch.setattr(selectors, "DefaultSelector", WatchedSelector)
-    return WatchedSelector
+def watched_epoll(monkeypatch: pytest.MonkeyPatch) -> WatchedEpoll:
+    """The epoll of the loop that is made in this test."""
+    watched = WatchedEpoll()
+    monkeypatch.setattr(select, "epoll", lambda: watched)
+    return watched
 
 
 @pytest.fixture
@@ -222,6 +226,39 @@ def test_watching_can_be_changed_and_ended(
     play(loop, script())
 
 
+def test_who_is_forgotten_in_a_round_is_not_told_in_it(loop: Loop) -> None:
+    """Whichever of the two is told first forgets the other, which was ready in the same round."""
+    first, second = socket.socketpair()
+    told: list[socket.socket] = []
+    for one, other in ((first, second), (second, first)):
+
+        def ready(events: int, one: socket.socket = one, other: socket.socket = other) -> None:
+            told.append(one)
+            loop.forget(other)
+            loop.change(one, 0, lambda events: None)
+
+        loop.watch(one, WRITE, ready)
+
+    with first, second:
+        play(loop, rounds(3))
+
+    assert len(told) == 1
+
+
+def test_an_end_is_told_as_what_is_watched(
+    loop: Loop, pipe: tuple[socket.socket, socket.socket]
+) -> None:
+    """The kernel says that a connection ended to who does not ask for it, too."""
+    ours, theirs = pipe
+    seen: list[int] = []
+    loop.watch(ours, WRITE, seen.append)
+    theirs.close()
+
+    play(loop, rounds(2))
+
+    assert set(seen) == {WRITE}
+
+
 # --- other threads -----------------------------------------------------------------------------
 
 
@@ -282,10 +319,10 @@ def test_a_signal_handler_may_end_the_wait(real_loop: Loop) -> None:
 
 
 def test_stop_from_another_thread_ends_the_wait(
-    watched_selector: "type[WatchedSelector]", real_loop: Loop
+    watched_epoll: WatchedEpoll, real_loop: Loop
 ) -> None:
     def stop() -> None:
-        assert watched_selector.waiting.wait(GUARD_SECONDS)
+        assert watched_epoll.waiting.wait(GUARD_SECONDS)
         real_loop.stop()
 
     thread = threading.Thread(target=stop)
@@ -294,13 +331,13 @@ def test_stop_from_another_thread_ends_the_wait(
     thread.join()
 
 
-def test_a_wake_up_wakes_once(watched_selector: "type[WatchedSelector]", real_loop: Loop) -> None:
+def test_a_wake_up_wakes_once(watched_epoll: WatchedEpoll, real_loop: Loop) -> None:
     """A loop that nobody asks for anything takes no time."""
     real_loop.call_soon_from_thread(lambda: None)
     real_loop.call_later(0.02, real_loop.stop)
     real_loop.run()
 
-    assert watched_selector.waits < 10
+    assert watched_epoll.waits < 10
 
 
 # --- turns -------------------------------------------------------------------------------------

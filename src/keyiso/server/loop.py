@@ -1,10 +1,10 @@
-"""One thread, one selector, timers, and a door for other threads."""
+"""One thread, epoll, timers, and a door for other threads."""
 
 import contextlib
 import heapq
 import itertools
 import os
-import selectors
+import select
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -12,8 +12,14 @@ from typing import Any, Final
 
 from keyiso.clock import Clock
 
-READ: Final = selectors.EVENT_READ
-WRITE: Final = selectors.EVENT_WRITE
+READ: Final = select.EPOLLIN
+WRITE: Final = select.EPOLLOUT
+
+_READY_AT_ONCE: Final = 64
+"""Descriptors that one round serves; the kernel names the others first in the next one."""
+
+_ENDED: Final = select.EPOLLHUP | select.EPOLLERR
+"""Comes unasked; who reads or writes finds out what it is."""
 
 Ready = Callable[[int], None]
 """Called with the events (READ, WRITE) that a descriptor is ready for."""
@@ -41,7 +47,8 @@ class Loop:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self._watched: dict[int, tuple[int, Ready]] = {}
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._soon: deque[Callable[[], None]] = deque()
@@ -54,15 +61,21 @@ class Loop:
 
     def watch(self, what: Any, events: int, ready: Ready) -> None:
         """Call ``ready`` when the descriptor (or object with one) is ready for these events."""
-        self._selector.register(what, events, ready)
+        descriptor = _descriptor(what)
+        self._epoll.register(descriptor, events)
+        self._watched[descriptor] = events, ready
 
     def change(self, what: Any, events: int, ready: Ready) -> None:
         """Watch for other events."""
-        self._selector.modify(what, events, ready)
+        descriptor = _descriptor(what)
+        self._epoll.modify(descriptor, events)
+        self._watched[descriptor] = events, ready
 
     def forget(self, what: Any) -> None:
         """Watch no more. Call it before the descriptor is closed."""
-        self._selector.unregister(what)
+        descriptor = _descriptor(what)
+        self._epoll.unregister(descriptor)
+        del self._watched[descriptor]
 
     def call_later(self, seconds: float, action: Callable[[], None]) -> Timer:
         """Call once, after so many seconds."""
@@ -88,17 +101,28 @@ class Loop:
     def run(self) -> None:
         """Serve until `stop`."""
         while not self._stopped:
-            for key, events in self._selector.select(self._patience()):
-                key.data(events)
+            for descriptor, events in self._epoll.poll(self._patience(), _READY_AT_ONCE):
+                self._tell(descriptor, events)
             for _ in range(len(self._soon)):
                 self._soon.popleft()()
             self._fire_timers()
 
     def close(self) -> None:
         """Let go of the loop's own descriptors."""
-        self._selector.close()
+        self._epoll.close()
         self._wake_receiver.close()
         self._wake_sender.close()
+
+    def _tell(self, descriptor: int, events: int) -> None:
+        """Call who watches a descriptor.
+
+        Who was told before in the same round may have forgotten it, and even watch another one
+        of the same number: what is watched here can be ready without anything to do.
+        """
+        watched = self._watched.get(descriptor)
+        if watched is not None:
+            wanted, ready = watched
+            ready(wanted if events & _ENDED else events)
 
     def _patience(self) -> float | None:
         if self._soon:
@@ -119,3 +143,7 @@ class Loop:
         os.read(self._wake_receiver.fileno(), 4096)
         while self._from_threads:
             self._from_threads.popleft()()
+
+
+def _descriptor(what: Any) -> int:
+    return what if isinstance(what, int) else what.fileno()
