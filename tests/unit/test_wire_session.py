@@ -433,8 +433,8 @@ def test_any_conversation_is_heard_in_full_however_it_is_cut(data: st.DataObject
 
     assert heard == sent
     assert pair.client.outstanding == pair.server.outstanding == len(waiting)
-    assert not pair.client.in_frame
-    assert not pair.server.in_frame
+    assert not pair.client.half_sent
+    assert not pair.server.half_sent
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -545,9 +545,9 @@ def test_half_a_frame_is_kept_until_the_rest_comes(ready: Pair) -> None:
     data = ready.client.send(Call(1, Ping()))
 
     assert ready.deliver(SERVER, data[:-1]) == []
-    assert ready.server.in_frame
+    assert ready.server.half_sent
     assert ready.deliver(SERVER, data[-1:]) == [Call(1, Ping())]
-    assert not ready.server.in_frame
+    assert not ready.server.half_sent
 
 
 def test_a_frame_of_the_greatest_length_is_taken(ready: Pair) -> None:

@@ -74,6 +74,7 @@ class Connection:
         ended: Callable[["Connection"], None] = _nothing,
         hold: Callable[[int, int], None] = _holds_nothing,
     ) -> None:
+        self.open = True
         self.peer = peer
         self.client_service = ""
         """What the client called itself in its hello."""
@@ -81,6 +82,7 @@ class Connection:
         """For the service: what it keeps about this client."""
         self._identity = identity
         self._endpoint = endpoint
+        self._handlers = endpoint.handlers
         self._ended = ended
         self._hold = hold
         self._loop = loop
@@ -90,7 +92,7 @@ class Connection:
         self._session = Session(
             Role.SERVER, server_decoder(endpoint.operations), frame_bytes=endpoint.frame_bytes
         )
-        self._answers: bytearray | None = None
+        self._answers: list[bytes] | None = None
         self._stream = Stream(
             loop,
             connection,
@@ -99,10 +101,6 @@ class Connection:
             passes_descriptors=endpoint.passes_descriptors,
         )
         self._silence = loop.call_later(limits.HELLO_SECONDS, self._drop_silent)
-
-    @property
-    def open(self) -> bool:
-        return self._stream.open
 
     def close(self) -> None:
         self._stream.close()
@@ -154,16 +152,20 @@ class Connection:
 
     def _take_turn(self) -> None:
         """Answer some of what has come; who asks much at once waits for the others in between."""
-        self._answers = bytearray()
+        self._answers = []
         for _ in range(min(len(self._waiting), limits.CALLS_PER_TURN)):
             if not self.open:
                 return
-            self._handle(self._waiting.popleft())
+            message = self._waiting.popleft()
+            if isinstance(message, Call):
+                self._settle(message, self._handlers[type(message.operation)], self, message)
+            elif isinstance(message, Hello):
+                self._greet(message)
         self._send_answers()
         if self._waiting:
             self._stream.read(False)
             self._loop.call_soon(self._take_turn)
-        else:
+        elif not self._stream.reading:
             self._stream.read(True)
 
     def _note_half_sent(self, *, begun: bool) -> None:
@@ -179,22 +181,14 @@ class Connection:
         """All answers to what came in one read leave in one write."""
         answers, self._answers = self._answers, None
         if answers:
-            self._stream.write(bytes(answers))
+            self._stream.write(b"".join(answers))
 
     def _write(self, data: bytes, descriptors: tuple[int, ...] = ()) -> None:
         if self._answers is not None and not descriptors:
-            self._answers += data
+            self._answers.append(data)
         else:
-            answers, self._answers = self._answers, None
-            if answers:
-                self._stream.write(bytes(answers))
+            self._send_answers()
             self._stream.write(data, descriptors)
-
-    def _handle(self, message: Message) -> None:
-        if isinstance(message, Call):
-            self._handle_call(message)
-        elif isinstance(message, Hello):
-            self._greet(message)
 
     def _greet(self, hello: Hello) -> None:
         self._silence.cancel()
@@ -215,14 +209,10 @@ class Connection:
         else:
             self._endpoint.opened(self)
 
-    def _handle_call(self, call: Call[Any]) -> None:
-        handler = self._endpoint.handlers[type(call.operation)]
-        self._settle(call, lambda: handler(self, call))
-
-    def _settle(self, call: Call[Any], outcome: Callable[[], Any]) -> None:
+    def _settle(self, call: Call[Any], outcome: Callable[..., Any], *arguments: Any) -> None:
         """Answer a call with what ``outcome`` returns or raises, now or when it is there."""
         try:
-            result = outcome()
+            result = outcome(*arguments)
             if isinstance(result, CoroutineType):
                 run_coroutine(result, lambda later: self._settle(call, later))
             elif self.open:
@@ -265,6 +255,7 @@ class Connection:
         )
 
     def _closed(self) -> None:
+        self.open = False
         self._silence.cancel()
         self._patience.cancel()
         with contextlib.suppress(NCryptError):  # giving back is never refused

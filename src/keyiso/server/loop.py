@@ -100,12 +100,18 @@ class Loop:
 
     def run(self) -> None:
         """Serve until `stop`."""
+        patience = self._fire_timers()
         while not self._stopped:
-            for descriptor, events in self._epoll.poll(self._patience(), _READY_AT_ONCE):
-                self._tell(descriptor, events)
+            for descriptor, events in self._epoll.poll(patience, _READY_AT_ONCE):
+                # Who was told before in the same round may have forgotten this descriptor, and
+                # even watch another one of its number: that one may find nothing to do.
+                watched = self._watched.get(descriptor)
+                if watched is not None:
+                    wanted, ready = watched
+                    ready(wanted if events & _ENDED else events)
             for _ in range(len(self._soon)):
                 self._soon.popleft()()
-            self._fire_timers()
+            patience = self._fire_timers()
 
     def close(self) -> None:
         """Let go of the loop's own descriptors."""
@@ -113,27 +119,16 @@ class Loop:
         self._wake_receiver.close()
         self._wake_sender.close()
 
-    def _tell(self, descriptor: int, events: int) -> None:
-        """Call who watches a descriptor.
-
-        Who was told before in the same round may have forgotten it, and even watch another one
-        of the same number: what is watched here can be ready without anything to do.
-        """
-        watched = self._watched.get(descriptor)
-        if watched is not None:
-            wanted, ready = watched
-            ready(wanted if events & _ENDED else events)
-
-    def _patience(self) -> float | None:
+    def _fire_timers(self) -> float | None:
+        """Make the calls that are due. Returns how long the next round may wait for events."""
+        timers = self._timers
+        now = self.clock.monotonic() if timers else 0.0
+        while timers and timers[0][0] <= now:
+            heapq.heappop(timers)[2].fire()
+            now = self.clock.monotonic()
         if self._soon:
             return 0.0
-        if not self._timers:
-            return None
-        return max(0.0, self._timers[0][0] - self.clock.monotonic())
-
-    def _fire_timers(self) -> None:
-        while self._timers and self._timers[0][0] <= self.clock.monotonic():
-            heapq.heappop(self._timers)[2].fire()
+        return timers[0][0] - now if timers else None
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full of wake-ups, so the loop will wake

@@ -39,27 +39,28 @@ class Stream:
         self._unsent: deque[tuple[memoryview, Sequence[int]]] = deque()
         self._unsent_bytes = 0
         self._watched = READ
-        self._open = True
-        self._reading = True
+        self.open = True
+        self.reading = True
         connection.setblocking(False)
         loop.watch(connection, READ, self._ready)
-
-    @property
-    def open(self) -> bool:
-        return self._open
 
     def write(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
         """Send, now or when the peer reads again. The descriptors are closed once they went.
 
         A peer that leaves ``SEND_BUFFER_BYTES`` unread is dropped.
         """
-        if not self._open:
+        if not self.open:
             _close_all(descriptors)
             return
         if not self._unsent and not descriptors:
-            data = data[self._send_at_once(data) :]
-            if not data:
+            # The usual case: the peer reads, and everything fits into its buffer.
+            try:
+                sent = self._socket.send(data)
+            except OSError:
+                sent = 0  # `_flush` finds out whether that is for now or for good
+            if sent == len(data):
                 return
+            data = data[sent:]
         self._unsent.append((memoryview(data), descriptors))
         self._unsent_bytes += len(data)
         self._flush()
@@ -68,15 +69,15 @@ class Stream:
 
     def read(self, on: bool) -> None:
         """Read what comes, or leave it to wait."""
-        self._reading = on
-        if self._open:
+        self.reading = on
+        if self.open:
             self._watch_what_matters()
 
     def close(self) -> None:
         """End the connection; unsent bytes are lost."""
-        if not self._open:
+        if not self.open:
             return
-        self._open = False
+        self.open = False
         self._loop.forget(self._socket)
         self._socket.close()
         for _, descriptors in self._unsent:
@@ -87,12 +88,10 @@ class Stream:
         self._closed()
 
     def _ready(self, events: int) -> None:
-        if events & WRITE and self._open:
+        if events & WRITE and self.open:
             self._flush()
-        if events & READ and self._open:
-            self._receive()
-
-    def _receive(self) -> None:
+        if not (events & READ and self.open):
+            return
         try:
             data = self._read(limits.READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -116,13 +115,6 @@ class Stream:
         if len(self.descriptors) > limits.DESCRIPTORS_PER_MESSAGE:
             raise OSError("the peer sent more descriptors than any message carries")
         return data
-
-    def _send_at_once(self, data: bytes) -> int:
-        """The usual case: the peer reads, and everything fits into its buffer."""
-        try:
-            return self._socket.send(data)
-        except OSError:
-            return 0  # `_flush` finds out whether that is for now or for good
 
     def _flush(self) -> None:
         try:
@@ -150,7 +142,7 @@ class Stream:
     def _watch_what_matters(self) -> None:
         """Write while something is unsent; read no requests from who does not read answers."""
         events = WRITE if self._unsent else 0
-        if self._reading and self._unsent_bytes <= limits.SEND_PAUSE_BYTES:
+        if self.reading and self._unsent_bytes <= limits.SEND_PAUSE_BYTES:
             events |= READ
         if events != self._watched:
             self._watched = events

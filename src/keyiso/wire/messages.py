@@ -5,6 +5,7 @@ does not know, and hello and welcome carry one that nobody knows, so that this s
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar, cast, get_args
 
 import msgspec
@@ -71,10 +72,9 @@ class Return(Message, frozen=True, array_like=True, tag=4):
     result: msgspec.Raw
 
 
-def returned(call_id: int, result: Result) -> Return:
-    """The answer that carries a result."""
-    # Encoded as it is, in one go with the frame; only a reader sees it as `Raw`.
-    return Return(call_id, cast("msgspec.Raw", result))
+returned = cast("Callable[[int, Result], Return]", Return)
+"""The answer that carries a result. It is encoded as it is, in one go with the frame; only a
+reader sees it as `Raw`."""
 
 
 def result_of(operation: Operation[R_co], answer: Return) -> R_co:

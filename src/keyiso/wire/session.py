@@ -149,22 +149,14 @@ class Session:
         self._frame_bytes = frame_bytes
         self._random = random
         self._buffer = bytearray()
+        self.half_sent = 0
+        """Bytes of a frame that was begun and is not whole yet."""
         self._outstanding: set[int] = set()
 
     @property
     def outstanding(self) -> int:
         """Calls without an answer yet."""
         return len(self._outstanding)
-
-    @property
-    def in_frame(self) -> bool:
-        """A frame was begun and not finished."""
-        return bool(self._buffer)
-
-    @property
-    def half_sent(self) -> int:
-        """Bytes of the frame that is not whole yet."""
-        return len(self._buffer)
 
     def send(self, message: Message) -> bytes:
         """The frame of a message. Raises ``LocalProtocolError`` when it may not be sent now."""
@@ -188,7 +180,7 @@ class Session:
         """The messages that these bytes complete.
 
         Raises ``RemoteProtocolError`` for what the peer must not send; the session is then
-        broken for good. An end of the stream in mid-frame is told by `in_frame`.
+        broken for good. An end of the stream in mid-frame is told by `half_sent`.
         """
         if self.state is State.BROKEN:
             raise RemoteProtocolError("the connection is already broken")
@@ -197,11 +189,13 @@ class Session:
                 self._buffer += data
                 messages, used = self._take_frames(self._buffer)
                 del self._buffer[:used]
+                self.half_sent = len(self._buffer)
             else:
                 # What usually comes is whole frames: they are decoded where they are.
                 messages, used = self._take_frames(data)
                 if used < len(data):
                     self._buffer += data[used:]
+                    self.half_sent = len(self._buffer)
         except RemoteProtocolError:
             self._enter(State.BROKEN)
             raise
