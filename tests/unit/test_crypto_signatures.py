@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from keyiso import limits
 from keyiso.crypto.digests import HASH_NAMES, digest, hash_named
@@ -16,6 +16,7 @@ from keyiso.crypto.public_keys import import_public_blob
 from keyiso.crypto.signatures import (
     NO_PADDING,
     Padding,
+    ecdsa_from_der,
     sign_digest,
     signature_bytes,
     verify_digest,
@@ -113,6 +114,20 @@ def test_an_ecdsa_signature_is_right_for_others(curve: str, name: str) -> None:
 
     assert len(signature) == 2 * FIELD_BYTES[curve] == signature_bytes(key.public_key())
     key.public_key().verify(der_of(signature), MESSAGE, ec.ECDSA(hash_named(name)))
+
+
+@pytest.mark.parametrize("curve", CURVES)
+def test_numbers_of_every_length_are_taken_from_der(curve: str) -> None:
+    """A short number comes up in one signature of 256, a very short one never by chance."""
+    size, largest = FIELD_BYTES[curve], ORDERS[curve] - 1
+    powers = [1 << bits for bits in range(largest.bit_length())]
+    numbers = {1, largest, *powers, *(power - 1 for power in powers[1:])}
+
+    for number in numbers:
+        for r, s in ((number, largest), (largest, number), (number, number)):
+            assert ecdsa_from_der(utils.encode_dss_signature(r, s), size) == (
+                r.to_bytes(size, "big") + s.to_bytes(size, "big")
+            )
 
 
 @pytest.mark.parametrize("name", ["SHA256", "SHA384", "SHA512"])
