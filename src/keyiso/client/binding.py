@@ -35,7 +35,7 @@ class Binding:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._links = Links()
+        self._links = Links(settings.random)
 
     def control(self, operation: Operation[R_co]) -> R_co:
         """Ask the KeyIso service something idempotent, or something with an operation id."""
@@ -131,7 +131,7 @@ class Binding:
         """The links of this process as this user: a forked child makes its own."""
         if self._links.identity != identity():
             self._links.abandon()
-            self._links = Links()
+            self._links = Links(self._settings.random)
         return self._links
 
 
@@ -185,7 +185,7 @@ def _take_channel(links: Links, request: Request) -> KeyChannel:
 def _free_channel(links: Links) -> KeyChannel | None:
     """A channel that nobody uses just now, locked. Those that ended are dropped on the way."""
     for channel in tuple(links.channels):
-        if channel.lock.acquire(blocking=False):
+        if channel.lock.acquire(False):
             if not channel.connection.broken:
                 return channel
             with contextlib.suppress(ValueError):  # another thread has dropped it

@@ -62,14 +62,10 @@ class Connection:
         self._messages: deque[Message] = deque()
         self._descriptors: deque[int] = deque()
         self._timeout = -1.0
-        self._broken = False
+        self.broken = False
+        """Nothing more can be asked here."""
         # Nobody closes a process's binding; it is closed when it goes, or at the exit.
         weakref.finalize(self, connected.close)
-
-    @property
-    def broken(self) -> bool:
-        """Nothing more can be asked here."""
-        return self._broken
 
     def greet(self, timeout: float) -> None:
         """Say hello and wait for the welcome.
@@ -107,13 +103,16 @@ class Connection:
         early (a signal's exception too) also ends the connection, as an answer is still due.
         """
         try:
-            call_id, frame = self._frame(operation, trace, hops)
+            frame = self._frame(operation, trace, hops)
         except FrameTooLongError as error:
             raise ncrypt_error(Status.NTE_INVALID_PARAMETER, error.cause) from None
-        self._set_timeout(timeout)
+        call_id = self._next_call
         try:
-            frames = [self._frame(early, trace, hops)[1] for early in before]
-            self._send(b"".join((*frames, frame)) if frames else frame)
+            self._set_timeout(timeout)
+            if before:
+                early = [self._frame(operation, trace, hops) for operation in before]
+                frame = b"".join((*early, frame))
+            self._send(frame)
             answer = self._answer_to(call_id)
         except BaseException:
             self.close()
@@ -133,16 +132,14 @@ class Connection:
         return self._descriptors.popleft()
 
     def close(self) -> None:
-        self._broken = True
+        self.broken = True
         self._socket.close()
         while self._descriptors:
             os.close(self._descriptors.popleft())
 
-    def _frame(
-        self, operation: Operation[Any], trace: str, hops: tuple[Hop, ...]
-    ) -> tuple[int, bytes]:
+    def _frame(self, operation: Operation[Any], trace: str, hops: tuple[Hop, ...]) -> bytes:
         self._next_call += 1
-        return self._next_call, self._session.send(Call(self._next_call, operation, trace, hops))
+        return self._session.send(Call(self._next_call, operation, trace, hops))
 
     def _answer_to(self, call_id: int) -> Return | Failure:
         while True:
@@ -154,25 +151,25 @@ class Connection:
 
     def _next_message(self) -> Message:
         while not self._messages:
-            self._messages.extend(self._session.receive(self._read()))
+            try:
+                data = self._receive()
+            except (TimeoutError, BlockingIOError):
+                raise self._lost("did not answer before the deadline") from None
+            except OSError as error:
+                raise self._lost(error.strerror or "not reachable") from None
+            if not data:
+                raise self._lost("ended")
+            self._messages.extend(self._session.receive(data))
         return self._messages.popleft()
 
     def _send(self, data: bytes) -> None:
         try:
             self._socket.sendall(data)
         except OSError as error:
-            raise ConnectionLost(self.service, error.strerror or "not reachable") from None
+            raise self._lost(error.strerror or "not reachable") from None
 
-    def _read(self) -> bytes:
-        try:
-            data = self._receive()
-        except (TimeoutError, BlockingIOError):
-            raise ConnectionLost(self.service, "did not answer before the deadline") from None
-        except OSError as error:
-            raise ConnectionLost(self.service, error.strerror or "not reachable") from None
-        if not data:
-            raise ConnectionLost(self.service, "ended")
-        return data
+    def _lost(self, reason: str) -> ConnectionLost:
+        return ConnectionLost(self.service, reason)
 
     def _receive(self) -> bytes:
         return self._socket.recv(limits.READ_BYTES)

@@ -1,5 +1,6 @@
 """One operation of the application, over as many tries as it takes."""
 
+import itertools
 import os
 import socket
 import sys
@@ -50,7 +51,7 @@ def identity() -> tuple[int, int]:
 class Links:
     """What one process has open, as one user."""
 
-    def __init__(self) -> None:
+    def __init__(self, random: Callable[[int], bytes]) -> None:
         self.identity = identity()
         self.lock = threading.Lock()
         """Guards the control connection, and so makes re-binding single-flight."""
@@ -59,6 +60,17 @@ class Links:
         self.channels: list[KeyChannel] = []
         self.attaching = threading.Lock()
         """Held while a channel is made, so that threads that come together make one."""
+        # Trace ids count on from a random number: as unique as ones that are drawn each time.
+        self._traces = itertools.count((int.from_bytes(random(16), "big") >> 1) + 1)
+        self._span = random(8).hex()
+        self._hops: dict[str, tuple[Hop, ...]] = {}
+
+    def begin(self, function: str) -> tuple[str, tuple[Hop, ...]]:
+        """A new W3C traceparent for one request, and this process as its first hop."""
+        hops = self._hops.get(function)
+        if hops is None:
+            hops = self._hops[function] = (Hop("application", self.identity[0], function),)
+        return f"00-{next(self._traces):032x}-{self._span}-01", hops
 
     def abandon(self) -> None:
         """Close this process's copies of what another process, or user, opened.
@@ -78,9 +90,7 @@ class Request:
         self.attempts = Attempts(settings.policy, settings.clock)
         self._settings = settings
         self._links = links
-        random = settings.random
-        self._trace = f"00-{random(16).hex()}-{random(8).hex()}-01"
-        self._hops = (Hop("application", links.identity[0], function),)
+        self._trace, self._hops = links.begin(function)
 
     # --- the KeyIso service --------------------------------------------------------------------
 

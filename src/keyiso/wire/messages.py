@@ -80,9 +80,10 @@ reader sees it as `Raw`."""
 def result_of(operation: Operation[R_co], answer: Return) -> R_co:
     """The result that answers an operation. Raises ``msgspec.DecodeError``."""
     try:
-        return cast("R_co", _result_decoder(type(operation)).decode(answer.result))
+        result: R_co = _result_decoder(type(operation)).decode(answer.result)
     except (UnicodeDecodeError, RecursionError):
         raise msgspec.DecodeError("the result is not UTF-8, or nested too deep") from None
+    return result
 
 
 @functools.cache
