@@ -8,7 +8,7 @@ whole; ``None`` is the size probe, which returns the size in bytes; a number tha
 ``NTE_BUFFER_TOO_SMALL``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, TypeVar, overload
 
 from keyiso.errors import NCryptError, ncrypt_error
@@ -33,6 +33,7 @@ from keyiso.function_table import (
     NCryptKeyName,
     NCryptProviderName,
     PaddingInfo,
+    Sized,
 )
 from keyiso.identifiers import NCRYPT_PROVIDER_HANDLE_PROPERTY
 from keyiso.router import (
@@ -275,14 +276,14 @@ def NCryptGetProperty(
     target = router.target(hObject, NCryptProvHandle, NCryptKeyHandle)
     is_key = isinstance(hObject, NCryptKeyHandle)
     if is_key and pszProperty == NCRYPT_PROVIDER_HANDLE_PROPERTY:
-        _output(cbOutput, lambda probe: HANDLE_BYTES if probe else None)
+        _output(cbOutput, lambda probe=False: HANDLE_BYTES)
         if cbOutput is None:
             return HANDLE_BYTES
         return router.handle(
             NCryptProvHandle, Target(target.provider_name, target.table, target.provider, None)
         )
 
-    def value(probe: bool) -> bytes | int:
+    def value(*, probe: bool = False) -> bytes | int:
         if is_key:
             found = target.table.get_key_property(
                 target.provider, target.object, _reference(pszProperty), dwFlags
@@ -368,7 +369,9 @@ def NCryptExportKey(
     """The key as a blob. Public blobs can always be exported."""
     target = _key(hKey)
     export_key = None if hExportKey is None else _key(hExportKey).object
-    arguments = (
+    return _output(
+        cbOutput,
+        target.table.export_key,
         target.provider,
         target.object,
         export_key,
@@ -376,7 +379,6 @@ def NCryptExportKey(
         tuple(pParameterList or ()),
         dwFlags,
     )
-    return _output(cbOutput, lambda probe: target.table.export_key(*arguments, probe=probe))
 
 
 # --- operations --------------------------------------------------------------------------------
@@ -413,14 +415,15 @@ def NCryptSignHash(
     Raises ``NTE_PERM`` where the key's usage does not include signing.
     """
     target = _key(hKey)
-    arguments = (
+    return _output(
+        cbSignature,
+        target.table.sign_hash,
         target.provider,
         target.object,
         pPaddingInfo,
         bytes(_reference(pbHashValue)),
         dwFlags,
     )
-    return _output(cbSignature, lambda probe: target.table.sign_hash(*arguments, probe=probe))
 
 
 def NCryptVerifySignature(
@@ -588,9 +591,15 @@ def _crypt(
     flags: int,
     size: int | None,
 ) -> Any:
-    member = getattr(target.table, function)
-    arguments = (target.provider, target.object, bytes(_reference(data)), info, flags)
-    return _output(size, lambda probe: member(*arguments, probe=probe))
+    return _output(
+        size,
+        getattr(target.table, function),
+        target.provider,
+        target.object,
+        bytes(_reference(data)),
+        info,
+        flags,
+    )
 
 
 def _key_handle(target: Target, key: Any) -> NCryptKeyHandle:
@@ -606,15 +615,15 @@ def _reference(value: T | None) -> T:
     return value
 
 
-def _output(size: int | None, produce: Callable[[bool], Any]) -> Any:
+def _output(size: int | None, produce: Sized, *arguments: Any) -> Any:
     """CNG's output convention: the size, or the output if it fits."""
     if size is None:
-        return produce(True)
-    if size != WHOLE and (needed := produce(True)) > size:
+        return produce(*arguments, probe=True)
+    if size != WHOLE and (needed := produce(*arguments, probe=True)) > size:
         raise ncrypt_error(
             Status.NTE_BUFFER_TOO_SMALL, f"the output has {needed} bytes, the buffer {size}"
         )
-    return produce(False)
+    return produce(*arguments)
 
 
 def _check_flags(flags: int) -> None:

@@ -116,7 +116,7 @@ class Binding:
         request = Request(self._settings, links, function)
         while True:
             try:
-                channel = _take_channel(links, request)
+                channel = _free_channel(links) or _take_channel(links, request)
                 try:
                     return work(request, channel)
                 except Broken as broken:
@@ -170,15 +170,13 @@ def _try(request: Request, work: Callable[[Request], T]) -> T:
 
 
 def _take_channel(links: Links, request: Request) -> KeyChannel:
-    """A channel, locked. Threads of one process spread over as many as there are workers."""
-    channel = _free_channel(links)
-    if channel is None:
-        with links.attaching:
-            channel = _free_channel(links)  # another thread may just have attached
-            if channel is None and len(links.channels) < links.bound.channels:
-                channel = request.attach()
-                channel.lock.acquire()
-                links.channels.append(channel)
+    """A channel, locked, when there is no free one yet: threads spread over all workers."""
+    with links.attaching:
+        channel = _free_channel(links)  # another thread may just have attached
+        if channel is None and len(links.channels) < links.bound.channels:
+            channel = request.attach()
+            channel.lock.acquire()
+            links.channels.append(channel)
     return channel or _next_free_channel(links, request)
 
 
@@ -203,7 +201,7 @@ def _next_free_channel(links: Links, request: Request) -> KeyChannel:
         if not channel.connection.broken:
             return channel
         channel.lock.release()
-    return _take_channel(links, request)
+    return _free_channel(links) or _take_channel(links, request)
 
 
 def _forget(what: Forget, channel: KeyChannel, reference: KeyReference | None) -> None:

@@ -20,7 +20,8 @@ class KeyChannel:
         self.channel_id = attached.channel_id
         self.worker_instance = attached.worker_instance
         self._slots: dict[int, int] = {}
-        self._unused: deque[int] = deque()
+        self.unused: deque[int] = deque()
+        """Slots whose references have gone."""
 
     def slot_of(self, reference: KeyReference) -> int | None:
         """The slot that holds this key here."""
@@ -37,10 +38,8 @@ class KeyChannel:
 
     def releases(self) -> tuple[Release, ...]:
         """What to tell the worker with the next call: slots that nobody refers to any more."""
-        if not self._unused:
-            return ()
-        count = min(len(self._unused), _RELEASES_AT_ONCE)
-        return tuple(Release(self._unused.popleft()) for _ in range(count))
+        count = min(len(self.unused), _RELEASES_AT_ONCE)
+        return tuple(Release(self.unused.popleft()) for _ in range(count))
 
     def close(self) -> None:
         self.connection.close()
@@ -48,4 +47,4 @@ class KeyChannel:
     def _reference_ended(self, identity: int) -> None:
         slot = self._slots.pop(identity, None)
         if slot is not None:
-            self._unused.append(slot)
+            self.unused.append(slot)

@@ -86,6 +86,8 @@ class Links:
 class Request:
     """Asks, mends what it can while asking, and says what it cannot mend as `Broken`."""
 
+    __slots__ = ("_hops", "_links", "_settings", "_trace", "attempts")
+
     def __init__(self, settings: Settings, links: Links, function: str) -> None:
         self.attempts = Attempts(settings.policy, settings.clock)
         self._settings = settings
@@ -158,7 +160,7 @@ class Request:
             operation,
             Trouble.CHANNEL_ENDED,
             stale=Trouble.SLOT_STALE,
-            before=channel.releases(),
+            before=channel.releases() if channel.unused else (),
         )
 
     # --- how -----------------------------------------------------------------------------------

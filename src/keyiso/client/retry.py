@@ -29,12 +29,14 @@ class RetryPolicy:
 class Attempts:
     """The tries of one operation, until its deadline."""
 
+    __slots__ = ("_clock", "_made", "_policy", "_troubles", "_until")
+
     def __init__(self, policy: RetryPolicy, clock: Clock) -> None:
         self._policy = policy
         self._clock = clock
         self._until = clock.monotonic() + policy.deadline
         self._made = 0
-        self._troubles: list[Hop] = []
+        self._troubles: tuple[Hop, ...] = ()
 
     @property
     def left(self) -> float:
@@ -49,7 +51,7 @@ class Attempts:
         The error is ``KEYISO_E_SERVICE_UNAVAILABLE`` with every process that was in trouble.
         """
         if not self._troubles or self._troubles[-1] != trouble:
-            self._troubles = [*self._troubles[-(limits.HOPS - 2) :], trouble]
+            self._troubles = (*self._troubles[-(limits.HOPS - 2) :], trouble)
         self._made += 1
         pause = self._pause()
         if self._clock.monotonic() + pause >= self._until:
@@ -69,5 +71,5 @@ class Attempts:
             Status.KEYISO_E_SERVICE_UNAVAILABLE,
             f"the operation could not be completed{waited}: {cause}",
             "See `keyiso status`; start the service with `keyiso serve` or your init system.",
-            tuple(self._troubles),
+            self._troubles,
         )
