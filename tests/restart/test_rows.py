@@ -204,7 +204,7 @@ def test_a_process_that_gave_up_its_rights_has_none_left(
     instance: RunningInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise the first restart would change who it is."""
-    monkeypatch.setenv("KEYISO_DEADLINE", "0.5")
+    monkeypatch.setenv("KEYISO_DEADLINE", "3")
     key = Key.create("web", "ECDSA_P256")
     works(key)
     child = os.fork()

@@ -53,7 +53,7 @@ class Binding:
         """
         policy = self._settings.policy
         longer = replace(policy, deadline=policy.deadline and policy.deadline + seconds)
-        links = Links()
+        links = Links(self._settings.random)
         try:
             return _try(Request(replace(self._settings, policy=longer), links, function), work)
         finally:

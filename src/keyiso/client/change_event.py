@@ -84,7 +84,7 @@ class KeyChangeEvent:
 
     def _watch(self, signalled: int) -> None:
         """Runs until the event is closed: the service answers every ``WATCH_SECONDS``."""
-        links = Links()
+        links = Links(self._settings.random)
         try:
             while not self._closed:
                 count = self._next_count(links)
