@@ -110,6 +110,23 @@ OAEP_LABEL_BYTES: Final = 4096
 ENUMERATION_PAGE: Final = 256
 """Names in one answer to an enumeration: about 140 KiB at the longest names."""
 
+# --- backups -----------------------------------------------------------------------------------
+
+BACKUP_MANIFEST_BYTES: Final = 0x100000
+"""1 MiB: what describes a backup. It names the roots of its keys, of which there are a few."""
+
+BACKUP_SNAPSHOT_BYTES: Final = 16 * 1024 * 1024 * 1024
+"""16 GiB: the store in a backup, some ten million keys. It is copied before it is believed."""
+
+BACKUP_ROW_BYTES: Final = 2 * CONTROL_FRAME_BYTES
+"""A row of a store that is read back. All of it once came in one control frame."""
+
+BACKUP_ROOT_BYTES: Final = 1024
+"""The sealed file of a machine root, which has about a hundred."""
+
+BACKUP_PASSWORD_BYTES: Final = 8
+"""The shortest password of a machine root: guesses at a copied file cost time and nothing else."""
+
 # --- resources of a service ------------------------------------------------------------------
 
 LOADED_KEY_BYTES: Final = 16 * 1024 * 1024

@@ -56,8 +56,16 @@ def keyiso(
     return Ended(ended.returncode, ended.stdout, ended.stderr.decode())
 
 
-def on_terminal(*arguments: str, prompt: bytes = b"", typed: bytes = b"") -> tuple[int, bytes]:
-    """Run ``keyiso`` on a terminal of its own, and type when the prompt is there."""
+def on_terminal(
+    *arguments: str,
+    prompt: bytes = b"",
+    typed: bytes = b"",
+    then: Sequence[tuple[bytes, bytes]] = (),
+) -> tuple[int, bytes]:
+    """Run ``keyiso`` on a terminal of its own, and type when the prompt is there.
+
+    ``then`` are more prompts, and what is typed at them.
+    """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-c", WITH_TERMINAL, *KEYISO, *arguments],
@@ -84,7 +92,7 @@ def on_terminal(*arguments: str, prompt: bytes = b"", typed: bytes = b"") -> tup
                 break
             if typed and prompt in seen:
                 os.write(ours, typed)
-                typed = b""
+                (prompt, typed), *then = then or ((prompt, b""),)
         return process.wait(DEADLINE_SECONDS), seen.replace(b"\r\n", b"\n")
     finally:
         os.close(ours)

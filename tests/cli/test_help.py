@@ -39,6 +39,8 @@ Commands:
   key         Create keys, sign with them, delete them.
   provider    Where keys can be kept.
   status      What runs, since when, with how many keys.
+  backup      Write all keys, sealed, to a file.
+  restore     Bring the keys of a backup back.
   serve       Run keyiso in the foreground.
   stop        End the keyiso that runs in the background.
 ...
@@ -108,6 +110,11 @@ def test_version() -> None:
         ("key", "verify", "web", "-", "-"),
         ("key", "delete", "web"),
         ("serve", "--workers", "0"),
+        ("backup",),
+        ("backup", "/nonexistent/file", "--password-file", "/dev/null"),
+        ("restore", "/nonexistent/file", "--yes"),
+        ("restore", "/dev/null"),
+        ("restore", "/dev/null", "--json"),
     ],
     ids=" ".join,
 )

@@ -32,6 +32,7 @@ FLOORS = {
     # 5
     "router": 5,
     # 4
+    "backup": 4,
     "providers": 4,
     # 3
     "attest": 3,

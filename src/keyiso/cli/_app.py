@@ -9,6 +9,8 @@ _COMMANDS = {
     "key": Lazy("keyiso.cli.key", "Create keys, sign with them, delete them."),
     "provider": Lazy("keyiso.cli.provider", "Where keys can be kept."),
     "status": Lazy("keyiso.cli.status", "What runs, since when, with how many keys."),
+    "backup": Lazy("keyiso.cli.backup", "Write all keys, sealed, to a file."),
+    "restore": Lazy("keyiso.cli.restore", "Bring the keys of a backup back."),
     "serve": Lazy("keyiso.cli.serve", "Run keyiso in the foreground."),
     "stop": Lazy("keyiso.cli.stop", "End the keyiso that runs in the background."),
 }

@@ -1,6 +1,7 @@
 """Rows of the store, and what is read from them."""
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -69,6 +70,14 @@ class KeyReader:
             (provider, partition, after, count),
         )
         return tuple(StoredKey(*row) for row in rows)
+
+    def every(self) -> Iterator[StoredKey]:
+        """All keys of all partitions, in no order."""
+        try:
+            for row in self._connection.execute(_SELECT):
+                yield StoredKey(*row)
+        except sqlite3.Error as error:
+            raise store_error(error, self._path) from None
 
     def remembered(self, uid: int, operation_id: bytes) -> Remembered | None:
         """What this user's operation of that id did; somebody else's id is nothing."""

@@ -1,5 +1,6 @@
 """The database: opening it, its schema, its versions."""
 
+import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Final
@@ -119,6 +120,18 @@ def open_database(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def schema_of(connection: sqlite3.Connection) -> frozenset[tuple[str | None, ...]]:
+    """Every table, index, trigger and view of a database, with the statements that made them."""
+    return frozenset(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_schema"))
+
+
+def schema_of_version(version: int) -> frozenset[tuple[str | None, ...]]:
+    """What `schema_of` gives for every store of a version, from 1 to the present one."""
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as empty:
+        _upgrade(empty, version)
+        return schema_of(empty)
+
+
 def store_error(error: sqlite3.Error, path: Path) -> NCryptError:
     """What a database error means to somebody who keeps keys there."""
     return ncrypt_error(
@@ -146,12 +159,12 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _upgrade(connection: sqlite3.Connection) -> None:
-    """Bring the schema to the present version, one step a transaction."""
+def _upgrade(connection: sqlite3.Connection, to: int = SCHEMA_VERSION) -> None:
+    """Bring the schema to the present version, or an earlier one, one step a transaction."""
     while True:
         connection.execute("BEGIN IMMEDIATE")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == SCHEMA_VERSION:
+        if version == to:
             connection.execute("COMMIT")
             return
         for statement in filter(str.strip, _UPGRADES[version].split(";\n")):

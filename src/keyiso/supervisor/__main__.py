@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import pwd
 import sys
 
 from keyiso.clock import SystemClock
@@ -92,15 +91,7 @@ def _users(options: argparse.Namespace) -> tuple[User | None, User | None]:
     """Different users for the services when root starts a system instance."""
     if not options.system or os.geteuid() != 0:
         return None, None
-    return _user(options.keyiso_user), _user(options.trustlet_user)
-
-
-def _user(name: str) -> User:
-    try:
-        entry = pwd.getpwnam(name)
-    except KeyError:
-        raise KeyError(name) from None
-    return User(entry.pw_uid, entry.pw_gid)
+    return User.named(options.keyiso_user), User.named(options.trustlet_user)
 
 
 def _manager_uids(options: argparse.Namespace) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import pwd
 import signal
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,15 @@ class User:
 
     uid: int
     gid: int
+
+    @classmethod
+    def named(cls, name: str) -> "User":
+        """A user of this machine. Raises ``KeyError`` with the name when there is none."""
+        try:
+            entry = pwd.getpwnam(name)
+        except KeyError:
+            raise KeyError(name) from None
+        return cls(entry.pw_uid, entry.pw_gid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,9 +40,15 @@ def machine_root(
     found = _read(path)
     if found is None and may_create:
         found = _create(path, "machine", b"", random)
-    if found is not None and found.kind != "machine":
-        raise _not_a_root(path)
-    return None if found is None else _as_root(found)
+    return None if found is None else _machine_root(found, path)
+
+
+def machine_root_of_file(data: bytes, path: Path) -> Root:
+    """The machine root that a file with these bytes has. ``path`` is for errors.
+
+    Raises ``NTE_BAD_VER`` or ``NTE_BAD_DATA`` for bytes that are not the file of one.
+    """
+    return _machine_root(_decode(data, path), path)
 
 
 def boot_root(
@@ -59,15 +65,24 @@ def boot_root(
     return _as_root(root)
 
 
+def _machine_root(found: _RootFile, path: Path) -> Root:
+    if found.kind != "machine":
+        raise _not_a_root(path)
+    return _as_root(found)
+
+
 def _as_root(found: _RootFile) -> Root:
     return Root(found.root_id, found.kind, found.secret)
 
 
 def _read(path: Path) -> _RootFile | None:
     try:
-        data = path.read_bytes()
+        return _decode(path.read_bytes(), path)
     except FileNotFoundError:
         return None
+
+
+def _decode(data: bytes, path: Path) -> _RootFile:
     if data[:1] != bytes([VERSION]):
         raise ncrypt_error(Status.NTE_BAD_VER, f"{path} is a root of a version not known here")
     try:

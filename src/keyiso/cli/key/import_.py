@@ -1,6 +1,5 @@
 """``keyiso key import``."""
 
-import sys
 from typing import BinaryIO, Final, Unpack
 
 import click
@@ -11,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from keyiso import limits
 from keyiso.cli._options import json_option
 from keyiso.cli._output import print_json
+from keyiso.cli._password import asked_password, first_line
 from keyiso.cli.key._describe import key_object
 from keyiso.cli.key._tell import tell_new_key
 from keyiso.cli.key._terms import Terms, term_options
@@ -20,9 +20,6 @@ from keyiso.status import Status
 
 _FILE_BYTES: Final = 4 * limits.PRIVATE_KEY_BYTES
 """PEM makes a key a third longer, and people put comments around it."""
-
-_PASSWORD_BYTES: Final = 1024
-"""What cryptography accepts."""
 
 
 @click.command()
@@ -50,7 +47,8 @@ def command(
     \b
     Example: keyiso key import web server.key
     """
-    private_key = _load(_read(file), _password(password_file))
+    password = None if password_file is None else first_line(password_file)
+    private_key = _load(_read(file), password)
     pkcs8 = private_key.private_bytes(
         serialization.Encoding.DER,
         serialization.PrivateFormat.PKCS8,
@@ -73,16 +71,6 @@ def _read(file: BinaryIO) -> bytes:
     return data
 
 
-def _password(file: BinaryIO | None) -> bytes | None:
-    """The first line of the password file."""
-    if file is None:
-        return None
-    password = file.readline(_PASSWORD_BYTES + 2).rstrip(b"\r\n")
-    if not password:
-        raise click.UsageError("The password file begins with an empty line.")
-    return password
-
-
 def _load(data: bytes, password: bytes | None) -> PrivateKeyTypes:
     try:
         return _parse(data, password)
@@ -92,7 +80,7 @@ def _load(data: bytes, password: bytes | None) -> PrivateKeyTypes:
             raise click.UsageError(
                 "FILE is not protected by a password: leave --password-file out."
             ) from None
-    return _parse(data, _asked_password())
+    return _parse(data, asked_password("Password of the file"))
 
 
 def _parse(data: bytes, password: bytes | None) -> PrivateKeyTypes:
@@ -110,10 +98,3 @@ def _parse(data: bytes, password: bytes | None) -> PrivateKeyTypes:
         raise ncrypt_error(
             Status.NTE_BAD_DATA, f"the file is not a private key in PEM or DER{other}"
         ) from None
-
-
-def _asked_password() -> bytes:
-    if not sys.stdin.isatty():
-        raise click.UsageError("FILE is protected by a password: name one with --password-file.")
-    password: str = click.prompt("Password of the file", hide_input=True, err=True)
-    return password.encode()

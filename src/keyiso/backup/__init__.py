@@ -1,0 +1,1 @@
+"""Backups of an instance's sealed keys, and their restoring."""

@@ -1,0 +1,157 @@
+"""What a restore would do to an instance, told before it is done."""
+
+import enum
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyiso.backup.contents import Contents
+from keyiso.backup.fate import Fate, fates
+from keyiso.backup.holdings import HeldKey, Place, held_keys
+from keyiso.backup.ownership import acting_as_owner
+from keyiso.backup.root_file import RootFile, read_root_file
+from keyiso.backup.snapshot import opened_snapshot, take_snapshot
+from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.paths import Instance
+from keyiso.status import Status
+from keyiso.store.keys import KeyReader
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """An instance as it is before a restore."""
+
+    keys: Mapping[Place, HeldKey]
+    revoked: tuple[bytes, ...]
+    """Keys that ended in this boot and must not come to life again, unless they are restored."""
+    store_trouble: NCryptError | None
+    """Why nothing is known of the store's keys."""
+    root: RootFile | None
+    root_trouble: NCryptError | None
+    """Why nothing is known of the machine root that there is."""
+
+
+class RootStep(enum.Enum):
+    """What a restore does with the machine root."""
+
+    NONE = "none"
+    """There is none in the backup, and none that can be read here."""
+    KEEP = "keep"
+    """There is none in the backup."""
+    SAME = "same"
+    """The backup's root is the one that is here."""
+    INSTALL = "install"
+    REPLACE = "replace"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a restore does."""
+
+    root: RootStep
+    compared: bool
+    """The present keys are known. Otherwise the next four do not count."""
+    returning: tuple[HeldKey, ...]
+    """No key has their name now: they were deleted, or the instance is new."""
+    replacing: tuple[HeldKey, ...]
+    """Another key has their name now, and ends."""
+    changing: tuple[HeldKey, ...]
+    """They are here in another generation."""
+    ending: tuple[HeldKey, ...]
+    """Present keys whose name no key of the backup has."""
+    fates: Mapping[Fate, tuple[HeldKey, ...]]
+
+
+def look_at(instance: Instance) -> Present:
+    """The instance as it is. Nothing of it is changed."""
+    keys: Mapping[Place, HeldKey] = {}
+    revoked: tuple[bytes, ...] = ()
+    store_trouble = root_trouble = root = None
+    try:
+        keys, revoked = _stored(instance)
+    except FileNotFoundError:
+        pass
+    except NCryptError as error:
+        store_trouble = error
+    try:
+        root = read_root_file(instance)
+    except NCryptError as error:
+        root_trouble = error
+    return Present(keys, revoked, store_trouble, root, root_trouble)
+
+
+def plan_restore(
+    contents: Contents, present: Present, instance: Instance, *, replace_root: bool
+) -> Plan:
+    """What restoring this backup would do here.
+
+    Raises ``NTE_INVALID_PARAMETER`` when the backup is of the other kind of instance,
+    ``KEYISO_E_ROOT_MISSING`` when its root could only replace another one, which was not asked for.
+    """
+    if contents.manifest.system != instance.system:
+        raise _of_the_other_kind(contents.manifest.system)
+    step = _root_step(contents, present, replace_root=replace_root)
+    root = contents.manifest.root or present.root
+    restored = {key.place for key in contents.keys}
+    found = [(key, present.keys.get(key.place)) for key in contents.keys]
+    same = [(key, old) for key, old in found if old is not None and old.key_id == key.key_id]
+    return Plan(
+        root=step,
+        compared=present.store_trouble is None,
+        returning=tuple(key for key, old in found if old is None),
+        replacing=tuple(key for key, old in found if old is not None and old.key_id != key.key_id),
+        changing=tuple(key for key, old in same if old.generation != key.generation),
+        ending=tuple(key for place, key in present.keys.items() if place not in restored),
+        fates=fates(
+            contents.keys,
+            None if root is None else root.root_id,
+            None if instance.system else os.geteuid(),
+        ),
+    )
+
+
+def _stored(instance: Instance) -> tuple[Mapping[Place, HeldKey], tuple[bytes, ...]]:
+    instance.store.stat()
+    with (
+        acting_as_owner(instance.store.parent),
+        tempfile.TemporaryDirectory(prefix="keyiso-restore-") as directory,
+    ):
+        copy = Path(directory, "snapshot")
+        take_snapshot(instance.store, copy)
+        with opened_snapshot(copy, str(instance.store)) as connection:
+            reader = KeyReader(connection, instance.store)
+            return {key.place: key for key in held_keys(reader)}, reader.revoked()
+
+
+def _root_step(contents: Contents, present: Present, *, replace_root: bool) -> RootStep:
+    sealed = contents.manifest.root
+    if sealed is None:
+        return RootStep.NONE if present.root is None else RootStep.KEEP
+    if present.root is None and present.root_trouble is None:
+        return RootStep.INSTALL
+    if present.root is not None and present.root.root_id == sealed.root_id:
+        return RootStep.SAME
+    if replace_root:
+        return RootStep.REPLACE
+    raise ncrypt_error(
+        Status.KEYISO_E_ROOT_MISSING,
+        "the backup's keys are sealed by its own machine root, and another one is here",
+        "Use --replace-root to put the backup's in its place: it is kept aside, and keys that are"
+        " sealed by it do not open any more.",
+    )
+
+
+def _of_the_other_kind(system: bool) -> NCryptError:
+    if system:
+        return ncrypt_error(
+            Status.NTE_INVALID_PARAMETER,
+            "the backup is of an instance that serves every user",
+            "Restore it as root with --system.",
+        )
+    return ncrypt_error(
+        Status.NTE_INVALID_PARAMETER,
+        "the backup is of a user's own instance",
+        "Restore it as that user, without --system.",
+    )
