@@ -270,6 +270,15 @@ def test_what_is_no_database_is_refused_and_left_alone(path: Path, content: byte
     assert path.read_bytes() == content
 
 
+def test_a_damaged_schema_that_is_no_text_is_a_store_error(path: Path) -> None:
+    """SQLite quotes it in its message."""
+    open_database(path).close()
+    content = path.read_bytes().replace(b"CREATE TABLE keys", b"CREATE TAB\xff\xff keys")
+    path.write_bytes(content)
+
+    assert status_of(lambda: open_database(path)) == Status.KEYISO_E_STORE
+
+
 def test_a_directory_that_is_not_there_is_a_store_error(tmp_path: Path) -> None:
     assert status_of(lambda: open_database(tmp_path / "no" / "x.sqlite3")) == Status.KEYISO_E_STORE
     assert status_of(lambda: open_database(tmp_path)) == Status.KEYISO_E_STORE

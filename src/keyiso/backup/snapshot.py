@@ -16,6 +16,7 @@ from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 from keyiso.store.schema import (
     APPLICATION_ID,
+    DATABASE_ERRORS,
     SCHEMA_VERSION,
     open_database,
     schema_of,
@@ -39,7 +40,7 @@ def take_snapshot(store: Path, copy: Path) -> None:
             sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
         ) as connection:
             connection.execute("VACUUM INTO ?", (os.fspath(copy),))
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         raise store_error(error, store) from None
 
 
@@ -49,7 +50,7 @@ def settle(store: Path) -> None:
     A store that is too damaged for that stays as it is.
     """
     with (
-        contextlib.suppress(sqlite3.Error),
+        contextlib.suppress(*DATABASE_ERRORS),
         contextlib.closing(sqlite3.connect(f"{store.as_uri()}?mode=rw", uri=True)) as connection,
     ):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -71,7 +72,7 @@ def opened_snapshot(copy: Path, which: str) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(open_database(copy)) as connection:
             _limit(connection)
             yield connection
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         raise _not_whole(which, str(error)) from None
 
 

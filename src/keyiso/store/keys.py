@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from keyiso.store.schema import store_error
+from keyiso.store.schema import DATABASE_ERRORS, store_error
 
 _SELECT: Final = "SELECT key_id, provider, partition, name, blob, generation, modified FROM keys "
 
@@ -76,7 +76,7 @@ class KeyReader:
         try:
             for row in self._connection.execute(_SELECT):
                 yield StoredKey(*row)
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise store_error(error, self._path) from None
 
     def remembered(self, uid: int, operation_id: bytes) -> Remembered | None:
@@ -130,5 +130,5 @@ class KeyReader:
     def _rows(self, query: str, parameters: tuple[object, ...]) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(query, parameters).fetchall()
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             raise store_error(error, self._path) from None

@@ -18,6 +18,10 @@ MACHINE: Final = -1
 _BUSY_MILLISECONDS: Final = 5000
 """A KeyIso service that was killed may still be ending while the next one opens its store."""
 
+DATABASE_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
+"""What the database raises. Its messages quote the file, and are decoded: those about a damaged
+one may not be text."""
+
 # One statement after the other; | stands for the semicolon inside a trigger.
 _UPGRADES: Final = (
     # Version 0, an empty file, to version 1.
@@ -115,7 +119,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
         _upgrade(connection)
-    except sqlite3.Error as error:
+    except DATABASE_ERRORS as error:
         raise store_error(error, path) from None
     return connection
 
@@ -132,7 +136,7 @@ def schema_of_version(version: int) -> frozenset[tuple[str | None, ...]]:
         return schema_of(empty)
 
 
-def store_error(error: sqlite3.Error, path: Path) -> NCryptError:
+def store_error(error: Exception, path: Path) -> NCryptError:
     """What a database error means to somebody who keeps keys there."""
     return ncrypt_error(
         Status.KEYISO_E_STORE,

@@ -14,7 +14,7 @@ from typing import Any, Final
 from keyiso.clock import Clock
 from keyiso.limits import OPERATION_MEMORY_SECONDS
 from keyiso.store.keys import KeyReader, StoredKey, StoredProperty
-from keyiso.store.schema import open_database, store_error
+from keyiso.store.schema import DATABASE_ERRORS, open_database, store_error
 
 Outcome = Callable[[], Any]
 """Returns a change's value, or raises its error."""
@@ -132,7 +132,7 @@ class KeyWriter:
             self._connection.execute("BEGIN IMMEDIATE")
             outcomes = [self._apply(change) for change in changes]
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             return [_raise(store_error(error, self._path))] * len(changes)
@@ -142,7 +142,7 @@ class KeyWriter:
         self._connection.execute("SAVEPOINT change")
         try:
             value = change(KeyTransaction(self._connection, self._path, self._clock.time()))
-        except sqlite3.Error as error:
+        except DATABASE_ERRORS as error:
             if not self._connection.in_transaction:
                 raise  # a full disk ends the whole transaction, not only this change
             self._connection.execute("ROLLBACK TO change")
