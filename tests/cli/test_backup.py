@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import select
 import shutil
 import sqlite3
 import stat
@@ -26,7 +25,7 @@ from keyiso.wire.operations import (
     ReleaseEphemeral,
 )
 from tests.cli.command import assert_reads, keyiso, on_terminal
-from tests.instance import DEADLINE_SECONDS, RunningInstance
+from tests.instance import RunningInstance
 
 DATA = b"data"
 PASSWORD = b"correct horse battery"
@@ -327,7 +326,7 @@ def test_a_backup_of_what_was_killed_has_all_that_was_committed(
     instance: RunningInstance, file: Path
 ) -> None:
     Key.create("web", "ECDSA_P256").close()
-    kill_everything(instance)
+    instance.kill_everything()
     assert log_of(instance).stat().st_size, "all was in the store itself"
 
     assert backed_up(file)["backup"]["user_keys"] == 1
@@ -339,7 +338,7 @@ def test_what_is_kept_of_a_killed_store_has_all_that_was_committed(
     Key.create("web", "ECDSA_P256").close()
     backed_up(file)
     Key.create("since", "ECDSA_P256").close()
-    kill_everything(instance)
+    instance.kill_everything()
     assert log_of(instance).stat().st_size
 
     told = restored(file)
@@ -349,16 +348,6 @@ def test_what_is_kept_of_a_killed_store_has_all_that_was_committed(
     (kept,) = told["kept"]
     with contextlib.closing(sqlite3.connect(kept)) as connection:
         assert connection.execute("SELECT count(*) FROM keys").fetchone() == (2,)
-
-
-def kill_everything(instance: RunningInstance) -> None:
-    """At once, so that no service ends in order; returns when all of them are gone."""
-    pidfds = [os.pidfd_open(pid) for pid in instance.pids().values()]
-    instance.kill(*instance.pids())
-    for pidfd in pidfds:
-        ended, _, _ = select.select([pidfd], [], [], DEADLINE_SECONDS)
-        assert ended
-        os.close(pidfd)
 
 
 def log_of(instance: RunningInstance) -> Path:
