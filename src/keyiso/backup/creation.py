@@ -48,6 +48,7 @@ def create_backup(
     Raises ``KEYISO_E_STORE`` for a store that cannot be read, ``NTE_BAD_DATA`` for one that is
     not whole.
     """
+    keyiso_version = version("keyiso")  # from a place that the owner need not reach
     with (
         acting_as_owner(instance.store.parent),
         tempfile.TemporaryDirectory(prefix="keyiso-backup-") as directory,
@@ -61,7 +62,7 @@ def create_backup(
         if root is not None:
             sealed = seal_root(root.root_id, root.data, password, digest, random=random)
         manifest = Manifest(
-            keyiso_version=version("keyiso"),
+            keyiso_version=keyiso_version,
             created=now,
             machine=machine_hash(),
             system=instance.system,

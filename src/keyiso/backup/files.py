@@ -73,7 +73,7 @@ def put_in_place(path: Path, data: BinaryIO) -> Path | None:
         with open(descriptor, "wb") as file:
             shutil.copyfileobj(data, file)
             _sync(file)
-        kept = _keep(path) if path.exists() else None
+        kept = _keep(path) if os.path.lexists(path) else None
         os.replace(new, path)
     except BaseException:
         new.unlink(missing_ok=True)
@@ -87,12 +87,13 @@ def _keep(path: Path) -> Path:
     kept = next(
         name
         for number in range(1, 1 << 20)
-        if not (name := _kept_name(path, number)).exists() and not _beside(name, _WAL).exists()
+        if not os.path.lexists(name := _kept_name(path, number))
+        and not os.path.lexists(_beside(name, _WAL))
     )
     log = _beside(path, _WAL)
-    if log.exists():
-        os.link(log, _beside(kept, _WAL))
-    os.link(path, kept)
+    if os.path.lexists(log):
+        os.link(log, _beside(kept, _WAL), follow_symlinks=False)
+    os.link(path, kept, follow_symlinks=False)
     sync_directory(path.parent)
     for suffix in (_WAL, _SHARED_MEMORY):
         _beside(path, suffix).unlink(missing_ok=True)

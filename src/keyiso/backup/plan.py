@@ -64,6 +64,22 @@ class Plan:
     fates: Mapping[Fate, tuple[HeldKey, ...]]
 
 
+def check_kind(contents: Contents, instance: Instance) -> None:
+    """Raises ``NTE_INVALID_PARAMETER`` when the backup is of the other kind of instance."""
+    if contents.manifest.system and not instance.system:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER,
+            "the backup is of an instance that serves every user",
+            "Restore it as root with --system.",
+        )
+    if instance.system and not contents.manifest.system:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER,
+            "the backup is of a user's own instance",
+            "Restore it as that user, without --system.",
+        )
+
+
 def look_at(instance: Instance) -> Present:
     """The instance as it is. Nothing of it is changed."""
     keys: Mapping[Place, HeldKey] = {}
@@ -87,11 +103,9 @@ def plan_restore(
 ) -> Plan:
     """What restoring this backup would do here.
 
-    Raises ``NTE_INVALID_PARAMETER`` when the backup is of the other kind of instance,
-    ``KEYISO_E_ROOT_MISSING`` when its root could only replace another one, which was not asked for.
+    Raises ``KEYISO_E_ROOT_MISSING`` when its root could only replace another one, which was not
+    asked for.
     """
-    if contents.manifest.system != instance.system:
-        raise _of_the_other_kind(contents.manifest.system)
     step = _root_step(contents, present, replace_root=replace_root)
     root = contents.manifest.root or present.root
     restored = {key.place for key in contents.keys}
@@ -140,18 +154,4 @@ def _root_step(contents: Contents, present: Present, *, replace_root: bool) -> R
         "the backup's keys are sealed by its own machine root, and another one is here",
         "Use --replace-root to put the backup's in its place: it is kept aside, and keys that are"
         " sealed by it do not open any more.",
-    )
-
-
-def _of_the_other_kind(system: bool) -> NCryptError:
-    if system:
-        return ncrypt_error(
-            Status.NTE_INVALID_PARAMETER,
-            "the backup is of an instance that serves every user",
-            "Restore it as root with --system.",
-        )
-    return ncrypt_error(
-        Status.NTE_INVALID_PARAMETER,
-        "the backup is of a user's own instance",
-        "Restore it as that user, without --system.",
     )

@@ -34,7 +34,8 @@ def held(instance: Instance) -> Iterator[None]:
 
     Raises ``KEYISO_E_STORE`` when it runs.
     """
-    make_state(instance)
+    if not instance.state.exists():
+        make_state(instance)
     lock = take_lock(instance.lock)
     if lock is None:
         raise ncrypt_error(

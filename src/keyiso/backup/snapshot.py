@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from keyiso import limits
 from keyiso.errors import NCryptError, ncrypt_error
@@ -37,7 +38,7 @@ def take_snapshot(store: Path, copy: Path) -> None:
     """
     try:
         with contextlib.closing(
-            sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
+            sqlite3.connect(_address(store, "ro"), uri=True, timeout=_BUSY_SECONDS)
         ) as connection:
             connection.execute("VACUUM INTO ?", (os.fspath(copy),))
     except DATABASE_ERRORS as error:
@@ -51,7 +52,7 @@ def settle(store: Path) -> None:
     """
     with (
         contextlib.suppress(*DATABASE_ERRORS),
-        contextlib.closing(sqlite3.connect(f"{store.as_uri()}?mode=rw", uri=True)) as connection,
+        contextlib.closing(sqlite3.connect(_address(store, "rw"), uri=True)) as connection,
     ):
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -80,6 +81,11 @@ def schema_version(copy: Path) -> int:
     """The schema version of a copy."""
     with contextlib.closing(sqlite3.connect(copy)) as connection:
         return _version(connection)
+
+
+def _address(store: Path, mode: str) -> str:
+    """For a store that is there: it is not made."""
+    return f"file:{quote(os.fsencode(store))}?mode={mode}"
 
 
 def _limit(connection: sqlite3.Connection) -> None:

@@ -14,7 +14,7 @@ import click
 
 from keyiso.backup.contents import Contents, read_contents
 from keyiso.backup.ownership import check_is_ours
-from keyiso.backup.plan import Plan, Present, RootStep, look_at, plan_restore
+from keyiso.backup.plan import Plan, Present, RootStep, check_kind, look_at, plan_restore
 from keyiso.backup.restoring import carry_over, held, install, unsealed_root
 from keyiso.backup.root_file import RootFile
 from keyiso.cli._backups import (
@@ -88,6 +88,7 @@ def command(
     with tempfile.TemporaryDirectory(prefix="keyiso-restore-") as directory:
         snapshot = Path(directory, "snapshot")
         contents = read_contents(file, snapshot)
+        check_kind(contents, instance)
         with contextlib.nullcontext() if dry_run else held(instance):
             present = look_at(instance)
             plan = plan_restore(contents, present, instance, replace_root=replace_root)
