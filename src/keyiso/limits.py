@@ -161,6 +161,37 @@ OPERATION_IDS_PER_USER: Final = 100_000
 BACKLOG: Final = 512
 """Connections that wait for a service that restarts."""
 
+# --- events ------------------------------------------------------------------------------------
+
+EVENT_LINE_BYTES: Final = 0x10000
+"""One record of the log: the names in it are bounded, and 16 hops take most of it."""
+
+EVENT_CHANNELS_BYTES: Final = 4096
+"""The file that says which channels are on: a line for each of a handful."""
+
+USES_PER_BATCH: Final = 4096
+"""Keys and functions that a worker counts until it is asked; further ones are only counted as
+lost. All keys of a full worker are about 7,800."""
+
+FAILED_USES_PER_BATCH: Final = 256
+"""Different failures that a worker keeps until it is asked: each takes up to 2.5 KiB of a frame."""
+
+USE_TOTALS: Final = 10_000
+"""Keys and functions whose uses the KeyIso service sums up; the longest unused are forgotten."""
+
+HELD_FAILURES: Final = 1024
+"""Different failures that are being counted, rather than recorded each time."""
+
+EVENTS_AT_ONCE_PER_USER: Final = 100
+"""Records of failures that one user can cause at once."""
+
+EVENTS_PER_SECOND_PER_USER: Final = 2.0
+"""And in the long run: more are counted. At 600 bytes each, a user who only fails takes about
+five hours to push everything else out of the log."""
+
+EVENT_USERS: Final = 1024
+"""Users whose failures are counted; the longest silent ones begin anew."""
+
 OPERATION_ID_BYTES: Final = 16
 CLIENT_GROUP_BYTES: Final = 16
 KEY_ID_BYTES: Final = 16
@@ -197,3 +228,12 @@ something to revoke."""
 
 HELLO_SECONDS: Final = 10.0
 """A peer that connected and has not said hello by then is dropped."""
+
+USES_SECONDS: Final = 1.0
+"""How long a worker may keep what it counted from a KeyIso service that asks."""
+
+FAILURE_SECONDS: Final = 10.0
+"""Equal failures of one program with one key within this time are one record."""
+
+REPORT_SECONDS: Final = 0.1
+"""What reporting a failure may add to it, per answer that is waited for."""

@@ -21,6 +21,9 @@ from keyiso.status import Status
 SOCKET_ADDRESS_BYTES: Final = 107
 """sockaddr_un.sun_path without its NUL (unix(7))."""
 
+JOURNAL_SOCKET: Final = Path("/run/systemd/journal/socket")
+"""Where systemd-journald takes records."""
+
 _LONGEST_SOCKET_NAME: Final = len("/workers/software-generator.sock")
 _DIGITS: Final = 12
 """Hexadecimal digits that tell the homes of one user apart."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from keyiso import limits
+from keyiso.client.report import report_provider_failure
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.function_table import KeyStorageFunctionTable, NCryptProviderName
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
@@ -118,8 +119,12 @@ class Router:
     def open_provider(self, name: str | None, flags: int) -> NCryptProvHandle:
         """NCryptOpenStorageProvider. No name is the default provider."""
         name = DEFAULT_PROVIDER if name is None else name
-        table = self._table(name)
-        provider = table.open_provider(name, flags)
+        try:
+            table = self._table(name)
+            provider = table.open_provider(name, flags)
+        except NCryptError as error:
+            report_provider_failure(self._environ, name, error.status)
+            raise
         return self.handle(NCryptProvHandle, Target(name, table, provider, None))
 
     def _table(self, name: str) -> KeyStorageFunctionTable:

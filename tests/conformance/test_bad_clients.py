@@ -44,6 +44,7 @@ from keyiso.wire.operations import (
     ExportPrivate,
     FindKey,
     Found,
+    GetEventChannels,
     GetImportKey,
     GetServiceStatus,
     ImportKey,
@@ -53,7 +54,9 @@ from keyiso.wire.operations import (
     OpenKey,
     Release,
     ReleaseEphemeral,
+    ReportProviderFailure,
     ServiceStatus,
+    SetEventChannel,
     Sign,
     Signature,
 )
@@ -267,6 +270,9 @@ BEFORE_BIND = {
     "ReleaseEphemeral": ReleaseEphemeral(b""),
     "EnumKeys": EnumKeys(PROVIDER, "user", b""),
     "GetServiceStatus": GetServiceStatus(),
+    "ReportProviderFailure": ReportProviderFailure("provider", 1),
+    "SetEventChannel": SetEventChannel("KeyMgmt", 0),
+    "GetEventChannels": GetEventChannels(),
 }
 
 

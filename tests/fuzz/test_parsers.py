@@ -70,10 +70,14 @@ from keyiso.wire.operations import (
     Done,
     Encipher,
     EnumKeys,
+    EventChannel,
+    EventChannels,
     ExportPrivate,
+    FailedUse,
     FindKey,
     Found,
     Generate,
+    GetEventChannels,
     GetImportKey,
     GetServiceStatus,
     GetSupervisorStatus,
@@ -85,6 +89,7 @@ from keyiso.wire.operations import (
     KeyName,
     KeyNames,
     KeyTerms,
+    KeyUse,
     Load,
     Opened,
     OpenEphemeral,
@@ -95,13 +100,17 @@ from keyiso.wire.operations import (
     Release,
     ReleaseEphemeral,
     RenewLease,
+    ReportProviderFailure,
     Revoke,
     Sealed,
     ServiceStatus,
+    SetEventChannel,
     Sign,
     Signature,
     Stop,
     SupervisorStatus,
+    TakeUses,
+    Uses,
     WorkerImportKey,
     WorkerStatus,
 )
@@ -187,6 +196,9 @@ OPERATIONS: dict[str, list[Operation[Any]]] = {
         ReleaseEphemeral(b"blob" * 50),
         EnumKeys("provider", "user", b""),
         GetServiceStatus(),
+        ReportProviderFailure("provider", 0x80090011),
+        SetEventChannel("KeyMgmt", 4),
+        GetEventChannels(),
     ],
     "channel": [
         Ping(),
@@ -199,7 +211,7 @@ OPERATIONS: dict[str, list[Operation[Any]]] = {
         ExportPrivate(1, "PKCS8_PRIVATEKEY", b"password"),
     ],
     "link": [
-        AddChannel(b"c" * 16, 1000),
+        AddChannel(b"c" * 16, 1000, 4711, "nginx"),
         Load(b"c" * 16, 1000, b"blob" * 50),
         Generate(TERMS, KeyGrant(header().access, 1, b"")),
         Import(TERMS, KeyGrant((), 1, b"g" * 32), b"sealed" * 50),
@@ -208,12 +220,17 @@ OPERATIONS: dict[str, list[Operation[Any]]] = {
         GetWorkerStatus(),
         Authenticate(b"blob" * 50),
         RenewLease(),
+        TakeUses(),
     ],
     "supervision": [GetSupervisorStatus(), Stop()],
 }
 """One call of every operation, by the kind of connection."""
 
-WORKER_STATUS = WorkerStatus("software-0", 1, b"i" * 16, 2, 3, 4)
+WORKER_STATUS = WorkerStatus("software-0", 1, b"i" * 16, 2, 3, 4, 5, 6)
+
+FAILED_USE = FailedUse(
+    *(1000, 4711, "nginx", "provider", "user", b"a\0", b"k" * 16, "RSA", "Sign", 1, 2, "00-trace"),
+)
 
 RESULTS: list[tuple[Operation[Any], Any]] = [
     (Bind(b"g" * 16, "nginx"), Bound(1000, 2)),
@@ -226,7 +243,9 @@ RESULTS: list[tuple[Operation[Any], Any]] = [
         EnumKeys("provider", "user", b""),
         KeyNames((KeyName(b"a\0", "RSA"), KeyName(b"b\0", "")), b"b\0"),
     ),
-    (GetServiceStatus(), ServiceStatus(1, b"i" * 16, 2, (WORKER_STATUS,))),
+    (GetServiceStatus(), ServiceStatus(1, b"i" * 16, 2, (WORKER_STATUS,), 1, 2, 3, 4)),
+    (GetEventChannels(), EventChannels((EventChannel("KeyMgmt", 4),))),
+    (TakeUses(), Uses((KeyUse(b"k" * 16, "Sign", 3),), (FAILED_USE,), 1)),
     (Ping(), Done()),
     (Sign(1, b"d" * 32, Padding()), Signature(b"s" * 256)),
     (ExportPrivate(1, "PKCS8_PRIVATEKEY", b""), Output(b"o" * 100)),

@@ -59,6 +59,7 @@ def test_an_event_is_one_line_of_json(log: EventLog) -> None:
             "channel": "Operational",
             "level": "error",
             "task": 3,
+            "keywords": 1,
             "message": "opening a key failed",
             "uid": 1000,
             "data": FIELDS,

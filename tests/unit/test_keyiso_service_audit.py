@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from keyiso.errors import Hop, ncrypt_error
+from keyiso.events.channels import Channels
+from keyiso.events.journal import Journal
 from keyiso.events.log import EventLog
+from keyiso.events.writer import EventWriter
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client
 from keyiso.server.peer import Peer
@@ -33,7 +36,11 @@ def log(tmp_path: Path) -> Log:
 
 @pytest.fixture
 def audit(tmp_path: Path) -> Audit:
-    return Audit(EventLog(tmp_path), FakeClock(time=1.5))
+    return Audit(writer_at(tmp_path), FakeClock(time=1.5))
+
+
+def writer_at(directory: Path) -> EventWriter:
+    return EventWriter(EventLog(directory), Journal(None), Channels(directory, pytest.fail))
 
 
 def terms(name: bytes = NAME, provider: str = "provider") -> KeyTerms:
@@ -53,7 +60,7 @@ def delete_call(name: bytes = NAME, provider: str = "provider") -> Call[DeleteKe
 def test_every_change_and_every_failure_is_an_event(audit: Audit, log: Log) -> None:
     audit.open_failed(CLIENT, open_call(), ERROR)
     audit.create_failed(CLIENT, terms(), "00-trace", ERROR)
-    audit.write_failed(CLIENT, terms(), "00-trace", ERROR)
+    audit.write_failed(CLIENT, terms(), "00-trace", ERROR, replaced=False)
     audit.written(CLIENT, terms(), "00-trace", header(), replaced=False)
     audit.delete_failed(CLIENT, delete_call(), ERROR)
     audit.deleted(CLIENT, delete_call())

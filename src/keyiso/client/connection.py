@@ -178,7 +178,7 @@ class Connection:
         """A kernel time-out: unlike a socket's own it costs no extra system call per read."""
         if abs(seconds - self._timeout) > _TIMEOUT_TOLERANCE:
             self._timeout = seconds
-            value = _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1e6) or 1)
+            value = _timeval(seconds)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
@@ -203,6 +203,10 @@ _TIMEOUT_TOLERANCE: Final = 0.5
 """Seconds by which the kernel's time-out may differ from what is left of a deadline."""
 
 
+def _timeval(seconds: float) -> bytes:
+    return _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1e6) or 1)
+
+
 def connect(path: os.PathLike[str], trusted_uids: frozenset[int], timeout: float) -> socket.socket:
     """A connected socket whose listener belongs to somebody who is trusted.
 
@@ -210,8 +214,7 @@ def connect(path: os.PathLike[str], trusted_uids: frozenset[int], timeout: float
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        value = _TIMEVAL.pack(int(timeout) + 1, 0)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout))
         connection.connect(os.fspath(path))
         _, uid, _ = _UCRED.unpack(
             connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)

@@ -207,7 +207,7 @@ class Request:
             return links.control
         control = links.control = self._connect()
         try:
-            bind = Bind(self._settings.client_group, _process_name())
+            bind = Bind(self._settings.client_group, process_name())
             links.bound = self._ask(control, bind, Trouble.CONTROL_ENDED)
         except BaseException:
             control.close()
@@ -244,6 +244,7 @@ class Request:
         )
 
 
-def _process_name() -> str:
+def process_name() -> str:
     """This process, for people who read the log."""
-    return os.path.basename(sys.argv[0] if sys.argv else "") or "python"
+    name = os.path.basename(sys.argv[0] if sys.argv else "") or "python"
+    return name.encode("utf-8", "backslashreplace").decode()  # a file's name need not be text

@@ -1,18 +1,20 @@
 """Event records: ids, levels, channels and fields of Microsoft-Windows-Crypto-NCrypt.
 
-Only fields that the manifest has, under its names, in its order; what keyiso adds (the caller's
-uid, the trace, the chain) stands beside them.
+A record has the manifest's fields, under its names, in its order; what keyiso adds (the caller,
+the trace, counts) stands beside them. Events of keyiso's own have another provider, and ids that
+the manifest does not have.
 """
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
 from keyiso.errors import Hop
 
 PROVIDER: Final = "Microsoft-Windows-Crypto-NCrypt"
+OWN_PROVIDER: Final = "keyiso"
 
 
 class Level(enum.IntEnum):
@@ -34,9 +36,17 @@ class EventType:
     channel: Channel
     level: Level
     task: int
+    keywords: int
     fields: tuple[str, ...]
     meaning: str
+    provider: str = PROVIDER
+    always: bool = False
+    """Recorded whatever is switched off."""
 
+
+_NCRYPT_OPERATION: Final = 0x1
+_WRITE_KEY: Final = 0x100
+_DELETE_KEY: Final = 0x200
 
 _KEY_CHANGE: Final = ("KeyName", "KeyFileName", "ProcessName", "ProcessId", "ThreadId", "UserId")
 _WRITE: Final = (
@@ -49,45 +59,81 @@ _WRITE: Final = (
 )
 _DELETE: Final = ("ProviderName", "Flags", "DeletionType", *_KEY_CHANGE, "ServiceTag", "Status")
 
-OPEN_KEY_FAILED: Final = EventType(
-    3,
-    Channel.OPERATIONAL,
-    Level.ERROR,
-    3,
-    ("ProviderName", "KeyName", "Status", "ProcessName"),
-    "opening a key failed",
+
+def _failure(event_id: int, fields: tuple[str, ...], meaning: str) -> EventType:
+    """An error of the Operational channel: its task has its own number."""
+    return EventType(
+        event_id, Channel.OPERATIONAL, Level.ERROR, event_id, _NCRYPT_OPERATION, fields, meaning
+    )
+
+
+def _verbose(event_id: int, fields: tuple[str, ...], meaning: str) -> EventType:
+    return EventType(
+        event_id, Channel.OPERATIONAL, Level.VERBOSE, event_id, _NCRYPT_OPERATION, fields, meaning
+    )
+
+
+OPERATION_FAILED: Final = _failure(
+    1,
+    (
+        "OperationType",
+        "ProviderName",
+        "KeyName",
+        "KeyType",
+        "AlgorithmName",
+        "Status",
+        "ProcessName",
+    ),
+    "an operation with a key failed",
 )
-CREATE_KEY_FAILED: Final = EventType(
-    4,
-    Channel.OPERATIONAL,
-    Level.ERROR,
+OPEN_PROVIDER_FAILED: Final = _failure(
+    2, ("ProviderName", "Status", "ProcessName"), "opening a provider failed"
+)
+OPEN_KEY_FAILED: Final = _failure(
+    3, ("ProviderName", "KeyName", "Status", "ProcessName"), "opening a key failed"
+)
+CREATE_KEY_FAILED: Final = _failure(
     4,
     ("ProviderName", "KeyName", "AlgorithmName", "Flags", "Status", "ProcessName"),
     "creating a key failed",
 )
-KEY_WRITE_FAILED: Final = EventType(
-    10, Channel.OPERATIONAL, Level.ERROR, 10, _WRITE, "writing a key failed"
-)
-KEY_DELETE_FAILED: Final = EventType(
-    12, Channel.OPERATIONAL, Level.ERROR, 12, _DELETE, "deleting a key failed"
-)
+KEY_WRITE_SUCCEEDED: Final = _verbose(9, _WRITE, "writing a key succeeded")
+KEY_WRITE_FAILED: Final = _failure(10, _WRITE, "writing a key failed")
+KEY_DELETE_SUCCEEDED: Final = _verbose(11, _DELETE, "deleting a key succeeded")
+KEY_DELETE_FAILED: Final = _failure(12, _DELETE, "deleting a key failed")
 KEY_WRITTEN: Final = EventType(
-    21, Channel.KEY_MANAGEMENT, Level.INFORMATION, 16, _WRITE, "a key was written"
+    21, Channel.KEY_MANAGEMENT, Level.INFORMATION, 16, _WRITE_KEY, _WRITE, "a key was written"
 )
 KEY_DELETED: Final = EventType(
-    22, Channel.KEY_MANAGEMENT, Level.INFORMATION, 17, _DELETE, "a key was deleted"
+    22, Channel.KEY_MANAGEMENT, Level.INFORMATION, 17, _DELETE_KEY, _DELETE, "a key was deleted"
+)
+CHANNEL_SWITCHED: Final = EventType(
+    1000,
+    Channel.OPERATIONAL,
+    Level.INFORMATION,
+    0,
+    0,
+    ("ChannelName", "NewLevel", "OldLevel", "ProcessName", "ProcessId", "UserId", "Status"),
+    "an event channel was switched",
+    provider=OWN_PROVIDER,
+    always=True,
 )
 
 EVENT_TYPES: Final[Mapping[int, EventType]] = MappingProxyType(
     {
         event.event_id: event
         for event in (
+            OPERATION_FAILED,
+            OPEN_PROVIDER_FAILED,
             OPEN_KEY_FAILED,
             CREATE_KEY_FAILED,
+            KEY_WRITE_SUCCEEDED,
             KEY_WRITE_FAILED,
+            KEY_DELETE_SUCCEEDED,
             KEY_DELETE_FAILED,
             KEY_WRITTEN,
             KEY_DELETED,
+            CHANNEL_SWITCHED,
         )
     }
 )
@@ -103,8 +149,13 @@ class Event:
     values: Mapping[str, str | int]
     """A value for each of the kind's fields."""
     uid: int
+    """The caller, by the kernel's word."""
     trace: str = ""
     chain: tuple[Hop, ...] = ()
+    pid: int = 0
+    """The caller's process, by the kernel's word; 0 where it is not known."""
+    more: Mapping[str, str | int] = field(default_factory=dict)
+    """What keyiso says beside the manifest's fields: counts, the function, the key's id."""
 
     def __post_init__(self) -> None:
         if tuple(self.values) != self.kind.fields:

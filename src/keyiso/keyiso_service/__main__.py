@@ -8,10 +8,14 @@ from pathlib import Path
 
 from keyiso.clock import SystemClock
 from keyiso.errors import NCryptError
+from keyiso.events.channels import Channels
+from keyiso.events.journal import Journal
 from keyiso.events.log import EventLog
+from keyiso.events.writer import EventWriter
 from keyiso.keyiso_service.access import Authority
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.key_store import KeyStore
+from keyiso.keyiso_service.key_uses import KeyUses
 from keyiso.keyiso_service.service import KeyIsoService
 from keyiso.keyiso_service.workers import Workers
 from keyiso.server.heartbeat import start_heartbeat
@@ -32,7 +36,6 @@ def main(arguments: list[str]) -> int:
         sockets = inherited_sockets()
         harden_process()
         raise_descriptor_limit()
-        log = EventLog(options.events)
     except (StartupError, OSError) as error:
         print(f"keyiso {options.service}: {error}", file=sys.stderr)
         return 1
@@ -40,19 +43,31 @@ def main(arguments: list[str]) -> int:
     stop_on_signals(loop, loop.stop)
     start_heartbeat(loop, os.environ)
     identity = new_identity(options.service)
+    audit = Audit(_event_writer(options), loop.clock)
+    uses = KeyUses(loop, audit)
     store = KeyStore(loop, options.store, identity.boot_id)
     service = KeyIsoService(
         loop,
         identity,
         store,
-        Workers(loop, options.service, options.worker, _revoked_keys(store)),
+        Workers(loop, options.service, options.worker, _revoked_keys(store), uses.take),
         Authority(options.system, frozenset(options.manager_uid), frozenset(options.manager_gid)),
-        Audit(log, loop.clock),
+        audit,
+        uses,
     )
     service.listen(sockets["control"])
     loop.run()
+    uses.tell_all()
     store.close()
     return 0
+
+
+def _event_writer(options: argparse.Namespace) -> EventWriter:
+    def tell(what: str) -> None:
+        print(f"keyiso {options.service}: {what}", file=sys.stderr, flush=True)
+
+    log = EventLog(options.events)
+    return EventWriter(log, Journal(options.journal), Channels(options.events, tell))
 
 
 def _revoked_keys(store: KeyStore) -> Callable[[], tuple[bytes, ...]]:
@@ -70,6 +85,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--service", default="keyiso")
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--events", type=Path, required=True)
+    parser.add_argument("--journal", type=Path)
     parser.add_argument("--worker", type=Path, action="append", default=[])
     parser.add_argument("--system", action="store_true")
     parser.add_argument("--manager-uid", type=int, action="append", default=[])

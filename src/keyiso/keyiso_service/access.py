@@ -42,6 +42,18 @@ class Authority:
                 "Do it as root or as a member of the group keyiso.",
             )
 
+    def check_manages_events(self, peer: Peer) -> None:
+        """Raise ``NTE_PERM`` for who may not see or switch the channels of the event log."""
+        if (
+            peer.uid not in self.manager_uids | {os.geteuid(), ROOT_UID}
+            and not peer.groups & self.manager_gids
+        ):
+            raise ncrypt_error(
+                Status.NTE_PERM,
+                f"uid {peer.uid} does not manage the event log of this keyiso",
+                "Do it as root or as a member of the group keyiso.",
+            )
+
     def default_access(self, scope: Scope, owner: int) -> tuple[AccessEntry, ...]:
         """The access list of a new key: a user's key is the user's alone, a machine key is for
         those who manage machine keys.

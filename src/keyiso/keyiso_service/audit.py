@@ -1,28 +1,57 @@
 """What the KeyIso service writes into the event log."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
 
 from keyiso import limits
 from keyiso.clock import Clock
 from keyiso.crypto.key_header import KeyHeader
-from keyiso.errors import NCryptError
-from keyiso.events.log import EventLog
+from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.events.allowance import Allowance
+from keyiso.events.channels import OFF, level_word
 from keyiso.events.records import (
+    CHANNEL_SWITCHED,
     CREATE_KEY_FAILED,
     KEY_DELETE_FAILED,
+    KEY_DELETE_SUCCEEDED,
     KEY_DELETED,
     KEY_WRITE_FAILED,
+    KEY_WRITE_SUCCEEDED,
     KEY_WRITTEN,
     OPEN_KEY_FAILED,
+    OPEN_PROVIDER_FAILED,
+    OPERATION_FAILED,
+    Channel,
     Event,
     EventType,
+    Level,
 )
-from keyiso.flags import NCRYPT_MACHINE_KEY_FLAG, NCRYPT_OVERWRITE_KEY_FLAG
+from keyiso.events.writer import EventWriter
+from keyiso.flags import (
+    NCRYPT_ASYMMETRIC_ENCRYPTION_OPERATION,
+    NCRYPT_CIPHER_OPERATION,
+    NCRYPT_MACHINE_KEY_FLAG,
+    NCRYPT_OVERWRITE_KEY_FLAG,
+    NCRYPT_SECRET_AGREEMENT_OPERATION,
+    NCRYPT_SIGNATURE_OPERATION,
+)
 from keyiso.keyiso_service.client import Client
 from keyiso.names import printable_name
 from keyiso.status import Status
 from keyiso.wire.messages import Call
-from keyiso.wire.operations import DeleteKey, KeyTerms, OpenKey, SetAccess, SetProperty
+from keyiso.wire.operations import (
+    DeleteKey,
+    EventChannel,
+    FailedUse,
+    KeyTerms,
+    OpenEphemeral,
+    OpenKey,
+    ReportProviderFailure,
+    SetAccess,
+    SetEventChannel,
+    SetProperty,
+)
 
 _CREATED = 1
 _REPLACED = 2
@@ -31,22 +60,102 @@ _ACCESS_CHANGED = 4
 _DELETED = 1
 """KeyModificationType and DeletionType: their values are not public; these are keyiso's."""
 
+_OPERATION_TYPES: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        "Sign": NCRYPT_SIGNATURE_OPERATION,
+        "Decrypt": NCRYPT_ASYMMETRIC_ENCRYPTION_OPERATION,
+        "Derive": NCRYPT_SECRET_AGREEMENT_OPERATION,
+        "Encipher": NCRYPT_CIPHER_OPERATION,
+        "Decipher": NCRYPT_CIPHER_OPERATION,
+    }
+)
+"""OperationType by the operation of the key channel. Windows' values are not public; keyiso takes
+the bit of NCRYPT_*_OPERATION, and 0 for an export, which has none."""
+
+Values = Mapping[str, str | int]
+
 
 class Audit:
     """Writes events with the caller, the key and the request's trace."""
 
-    def __init__(self, log: EventLog, clock: Clock) -> None:
-        self._log = log
+    def __init__(self, writer: EventWriter, clock: Clock) -> None:
+        self._writer = writer
         self._clock = clock
+        self._allowance = Allowance()
 
-    def open_failed(self, client: Client, call: Call[OpenKey], error: NCryptError) -> None:
+    @property
+    def lost(self) -> int:
+        """Events that could not be written to the log."""
+        return self._writer.log.lost
+
+    @property
+    def lost_journal(self) -> int:
+        """Events that the journal did not take."""
+        return self._writer.journal.lost
+
+    @property
+    def suppressed(self) -> int:
+        """Failures of users who had too many of them."""
+        return self._allowance.suppressed
+
+    # --- failures ------------------------------------------------------------------------------
+
+    def use_failed(self, failed: FailedUse, failures: int, successes: int) -> None:
+        """Something with a loaded key failed; with how often it did, or did not, with this key."""
+        self._write_failure(
+            OPERATION_FAILED,
+            failed.uid,
+            failed.pid,
+            failed.trace,
+            {
+                "OperationType": _OPERATION_TYPES.get(failed.function, 0),
+                "ProviderName": _clipped(failed.provider),
+                "KeyName": _printable(failed.name),
+                "KeyType": failed.scope,
+                "AlgorithmName": _clipped(failed.algorithm),
+                "Status": failed.status,
+                "ProcessName": _clipped(failed.process),
+            },
+            more={
+                "function": _clipped(failed.function),
+                "key_id": failed.key_id.hex(),
+                "count": failed.count,
+                "failures": failures,
+                "successes": successes,
+            },
+            count=failed.count,
+        )
+
+    def provider_failed(self, client: Client, call: Call[ReportProviderFailure]) -> None:
+        """The client says that it could not open a provider."""
+        operation = call.operation
+        self._write_failure(
+            OPEN_PROVIDER_FAILED,
+            client.peer.uid,
+            client.peer.pid,
+            call.trace,
+            {
+                "ProviderName": _clipped(operation.provider),
+                "Status": operation.status & 0xFFFFFFFF,
+                "ProcessName": client.process,
+            },
+            more={"reported_by": "client"},
+        )
+
+    def open_failed(
+        self, client: Client, call: Call[OpenKey] | Call[OpenEphemeral], error: NCryptError
+    ) -> None:
+        """Of an ephemeral key no name is known, and no provider before it is open."""
+        provider, name = "", b""
+        if isinstance(call.operation, OpenKey):
+            provider, name = call.operation.provider, call.operation.name
         self._write(
             OPEN_KEY_FAILED,
             client,
             call.trace,
             {
-                "ProviderName": _clipped(call.operation.provider),
-                "KeyName": _printable(call.operation.name),
+                "ProviderName": _clipped(provider),
+                "KeyName": _printable(name),
                 "Status": error.status,
                 "ProcessName": client.process,
             },
@@ -71,100 +180,198 @@ class Audit:
             error,
         )
 
-    def write_failed(self, client: Client, terms: KeyTerms, trace: str, error: NCryptError) -> None:
-        self._write_event(KEY_WRITE_FAILED, client, terms, trace, "", _CREATED, error)
-
-    def written(
-        self, client: Client, terms: KeyTerms, trace: str, header: KeyHeader, *, replaced: bool
+    def write_failed(
+        self, client: Client, terms: KeyTerms, trace: str, error: NCryptError, *, replaced: bool
     ) -> None:
-        modification = _REPLACED if replaced else _CREATED
-        self._write_event(
-            KEY_WRITTEN, client, terms, trace, header.key_id.hex(), modification, None
-        )
-
-    def deleted(self, client: Client, call: Call[DeleteKey]) -> None:
-        self._delete_event(KEY_DELETED, client, call, None)
+        values = _written_values(client, terms, "", error.status, replaced=replaced)
+        self._write(KEY_WRITE_FAILED, client, trace, values, error)
 
     def delete_failed(self, client: Client, call: Call[DeleteKey], error: NCryptError) -> None:
-        self._delete_event(KEY_DELETE_FAILED, client, call, error)
+        values = _deleted_values(client, call.operation, error.status)
+        self._write(KEY_DELETE_FAILED, client, call.trace, values, error)
 
-    def changed(self, client: Client, call: Call[SetProperty] | Call[SetAccess]) -> None:
-        """A property or the access list of a key was changed."""
-        operation = call.operation
-        is_access = isinstance(operation, SetAccess)
-        self._write(
-            KEY_WRITTEN,
-            client,
-            call.trace,
-            {
-                "ProviderName": _clipped(operation.provider),
-                "KeyModificationType": _ACCESS_CHANGED if is_access else _PROPERTY_SET,
-                "Flags": NCRYPT_MACHINE_KEY_FLAG if operation.scope == "machine" else 0,
-                **_who(client, operation.name, operation.key_id.hex()),
-                "ServiceTag": "",
-                "Status": Status.ERROR_SUCCESS,
-            },
-            None,
-        )
+    def change_failed(
+        self, client: Client, call: Call[SetProperty] | Call[SetAccess], error: NCryptError
+    ) -> None:
+        values = _changed_values(client, call.operation, error.status)
+        self._write(KEY_WRITE_FAILED, client, call.trace, values, error)
 
-    def _write_event(
+    # --- changes -------------------------------------------------------------------------------
+
+    def changed(
         self,
-        kind: EventType,
+        client: Client,
+        call: Call[SetProperty] | Call[SetAccess],
+        *,
+        repeated: bool = False,
+    ) -> None:
+        """A property or the access list of a key was changed, now or when it was asked first."""
+        values = _changed_values(client, call.operation, Status.ERROR_SUCCESS)
+        more = _repeated(repeated)
+        self._write(KEY_WRITE_SUCCEEDED, client, call.trace, values, more=more)
+        self._write(KEY_WRITTEN, client, call.trace, values, more=more)
+
+    def written(
+        self,
         client: Client,
         terms: KeyTerms,
         trace: str,
-        unique_name: str,
-        modification: int,
-        error: NCryptError | None,
+        header: KeyHeader,
+        *,
+        replaced: bool,
+        repeated: bool = False,
     ) -> None:
-        self._write(
-            kind,
-            client,
-            trace,
-            {
-                "ProviderName": _clipped(terms.provider),
-                "KeyModificationType": modification,
-                "Flags": _flags(terms),
-                **_who(client, terms.name, unique_name),
-                "ServiceTag": "",
-                "Status": _status(error),
-            },
-            error,
+        """A key was stored, now or, for a repeated request, when it came first."""
+        values = _written_values(
+            client, terms, header.key_id.hex(), Status.ERROR_SUCCESS, replaced=replaced
+        )
+        more = _repeated(repeated)
+        self._write(KEY_WRITE_SUCCEEDED, client, trace, values, more=more)
+        self._write(KEY_WRITTEN, client, trace, values, more=more)
+
+    def deleted(self, client: Client, call: Call[DeleteKey], *, repeated: bool = False) -> None:
+        """A key was deleted, now or, for a repeated request, when it came first."""
+        values = _deleted_values(client, call.operation, Status.ERROR_SUCCESS)
+        more = _repeated(repeated)
+        self._write(KEY_DELETE_SUCCEEDED, client, call.trace, values, more=more)
+        self._write(KEY_DELETED, client, call.trace, values, more=more)
+
+    # --- channels ------------------------------------------------------------------------------
+
+    def channels(self) -> tuple[EventChannel, ...]:
+        return tuple(
+            EventChannel(name.value, level) for name, level in self._writer.channels.levels.items()
         )
 
-    def _delete_event(
-        self,
-        kind: EventType,
-        client: Client,
-        call: Call[DeleteKey],
-        error: NCryptError | None,
-    ) -> None:
-        operation = call.operation
-        self._write(
-            kind,
-            client,
-            call.trace,
-            {
-                "ProviderName": _clipped(operation.provider),
-                "Flags": NCRYPT_MACHINE_KEY_FLAG if operation.scope == "machine" else 0,
-                "DeletionType": _DELETED,
-                **_who(client, operation.name, operation.key_id.hex()),
-                "ServiceTag": "",
-                "Status": _status(error),
-            },
-            error,
+    def switch_channel(self, client: Client, call: Call[SetEventChannel]) -> None:
+        """Switch a channel, once the log says who does it.
+
+        Raises ``NTE_INVALID_PARAMETER``, and ``KEYISO_E_STORE`` when the log or the file of the
+        channels cannot be written: the channel is then as it was.
+        """
+        channel, level = _channel_and_level(call.operation)
+        why = "the event log cannot be written, and nothing is switched unseen"
+        if self._write_switch(client, call.trace, channel, level, Status.ERROR_SUCCESS):
+            try:
+                self._writer.channels.switch(channel, level)
+                return
+            except OSError as error:
+                why = f"its file cannot be written: {error.strerror}"
+        self._write_switch(client, call.trace, channel, level, Status.KEYISO_E_STORE)
+        raise ncrypt_error(
+            Status.KEYISO_E_STORE,
+            f"the event channel was not switched: {why}",
+            "Make room on the disk, or see who owns the events directory.",
         )
+
+    def _write_switch(
+        self, client: Client, trace: str, channel: Channel, level: int, status: int
+    ) -> bool:
+        values = {
+            "ChannelName": channel.value,
+            "NewLevel": level_word(level),
+            "OldLevel": level_word(self._writer.channels.levels[channel]),
+            "ProcessName": client.process,
+            "ProcessId": client.peer.pid,
+            "UserId": str(client.peer.uid),
+            "Status": status,
+        }
+        return self._write(CHANNEL_SWITCHED, client, trace, values)
+
+    # --- writing -------------------------------------------------------------------------------
 
     def _write(
         self,
         kind: EventType,
         client: Client,
         trace: str,
-        values: Mapping[str, str | int],
-        error: NCryptError | None,
-    ) -> None:
+        values: Values,
+        error: NCryptError | None = None,
+        more: Values = MappingProxyType({}),
+    ) -> bool:
+        peer = client.peer
+        if error is not None:
+            return self._write_failure(
+                kind, peer.uid, peer.pid, trace, values, error=error, more=more
+            )
+        event = Event(kind, self._clock.time(), values, peer.uid, trace, (), peer.pid, more)
+        return self._writer.write(event)
+
+    def _write_failure(
+        self,
+        kind: EventType,
+        uid: int,
+        pid: int,
+        trace: str,
+        values: Values,
+        *,
+        error: NCryptError | None = None,
+        more: Values = MappingProxyType({}),
+        count: int = 1,
+    ) -> bool:
+        """Of what one user does in vain only so much is recorded, and the rest counted."""
+        suppressed = self._allowance.take(uid, self._clock.monotonic(), count)
+        if suppressed is None:
+            return False
+        if suppressed:
+            more = {**more, "suppressed": suppressed}
         chain = error.chain if error is not None else ()
-        self._log.write(Event(kind, self._clock.time(), values, client.peer.uid, trace, chain))
+        return self._writer.write(
+            Event(kind, self._clock.time(), values, uid, trace, chain, pid, more)
+        )
+
+
+def _written_values(
+    client: Client, terms: KeyTerms, unique_name: str, status: int, *, replaced: bool
+) -> Values:
+    return {
+        "ProviderName": _clipped(terms.provider),
+        "KeyModificationType": _REPLACED if replaced else _CREATED,
+        "Flags": _flags(terms),
+        **_who(client, terms.name, unique_name),
+        "ServiceTag": "",
+        "Status": status,
+    }
+
+
+def _changed_values(client: Client, operation: SetProperty | SetAccess, status: int) -> Values:
+    is_access = isinstance(operation, SetAccess)
+    return {
+        "ProviderName": _clipped(operation.provider),
+        "KeyModificationType": _ACCESS_CHANGED if is_access else _PROPERTY_SET,
+        "Flags": NCRYPT_MACHINE_KEY_FLAG if operation.scope == "machine" else 0,
+        **_who(client, operation.name, operation.key_id[: limits.KEY_ID_BYTES].hex()),
+        "ServiceTag": "",
+        "Status": status,
+    }
+
+
+def _deleted_values(client: Client, operation: DeleteKey, status: int) -> Values:
+    return {
+        "ProviderName": _clipped(operation.provider),
+        "Flags": NCRYPT_MACHINE_KEY_FLAG if operation.scope == "machine" else 0,
+        "DeletionType": _DELETED,
+        **_who(client, operation.name, operation.key_id[: limits.KEY_ID_BYTES].hex()),
+        "ServiceTag": "",
+        "Status": status,
+    }
+
+
+def _repeated(repeated: bool) -> Values:
+    return {"repeated": 1} if repeated else {}
+
+
+def _channel_and_level(operation: SetEventChannel) -> tuple[Channel, int]:
+    try:
+        channel = Channel(operation.channel)
+        level = OFF if operation.level == OFF else Level(operation.level)
+    except ValueError:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER,
+            "there is no such event channel or level",
+            f"Channels are {', '.join(Channel)}.",
+        ) from None
+    return channel, level
 
 
 def _who(client: Client, name: bytes, unique_name: str) -> dict[str, str | int]:
@@ -181,10 +388,6 @@ def _who(client: Client, name: bytes, unique_name: str) -> dict[str, str | int]:
 def _flags(terms: KeyTerms) -> int:
     machine = NCRYPT_MACHINE_KEY_FLAG if terms.scope == "machine" else 0
     return machine | (NCRYPT_OVERWRITE_KEY_FLAG if terms.overwrite else 0)
-
-
-def _status(error: NCryptError | None) -> int:
-    return Status.ERROR_SUCCESS if error is None else error.status
 
 
 def _printable(name: bytes) -> str:

@@ -181,7 +181,7 @@ class KeyChanges:
         for _ in range(_OVERWRITE_TRIES):
             first = wish.first_result(self._store.read)
             if first is not None:
-                return await self._finished(wish.call, first)
+                return await self._finished(wish, first, repeated=True)
             replaced = self._replaceable(client, terms)
             access = self._authority.default_access(terms.scope, terms.owner)
             generation = 1 if replaced is None else replaced.generation + 1
@@ -192,13 +192,12 @@ class KeyChanges:
             except _Outrun:
                 continue
             except NCryptError as error:
-                self._audit.write_failed(client, terms, wish.call.trace, error)
+                self._audit.write_failed(
+                    client, terms, wish.call.trace, error, replaced=replaced is not None
+                )
                 raise
-            result = await self._finished(wish.call, made)
-            self._audit.written(
-                client, terms, wish.call.trace, result.header, replaced=replaced is not None
-            )
-            return result
+            repeated = made.header.key_id != sealed.header.key_id
+            return await self._finished(wish, made, repeated=repeated)
         raise ncrypt_error(
             Status.NTE_EXISTS, "the key was overwritten again and again by others", "Try again."
         )
@@ -282,10 +281,20 @@ class KeyChanges:
         self._check_may_manage(client, present, terms.scope)
         return present
 
-    async def _finished(self, call: Call[CreateKey] | Call[ImportKey], made: "_Change") -> Created:
-        """Revoke what was replaced, also when the first try ended between commit and this."""
+    async def _finished(self, wish: "_Wish", made: "_Change", *, repeated: bool) -> Created:
+        """Record the change, and revoke what was replaced; once more for a repeated request,
+        as the service may have ended between the first one's commit and this.
+        """
+        self._audit.written(
+            wish.client,
+            wish.terms,
+            wish.call.trace,
+            made.header,
+            replaced=bool(made.replaced),
+            repeated=repeated,
+        )
         if made.replaced:
-            await self._revoke(call, made.replaced)
+            await self._revoke(wish.call, made.replaced)
         return Created(made.header, b"")
 
     async def _delete(self, client: Client, call: Call[DeleteKey]) -> Done:
@@ -295,8 +304,7 @@ class KeyChanges:
         check_name(operation.name)
         uid, hashed = client.peer.uid, request_hash(operation)
         if first_result(self._store.read, uid, operation.operation_id, hashed) is not None:
-            await self._revoke(call, operation.key_id)
-            return Done()
+            return await self._finish_deletion(client, call, repeated=True)
         partition = partition_of(operation.scope, uid)
         boot_id = self._identity.boot_id
 
@@ -313,8 +321,13 @@ class KeyChanges:
             raise no_such_key(operation.scope, operation.name)
         self._check_may_manage(client, present, operation.scope)
         await self._store.change(commit)
-        await self._revoke(call, operation.key_id)
-        self._audit.deleted(client, call)
+        return await self._finish_deletion(client, call, repeated=False)
+
+    async def _finish_deletion(
+        self, client: Client, call: Call[DeleteKey], *, repeated: bool
+    ) -> Done:
+        self._audit.deleted(client, call, repeated=repeated)
+        await self._revoke(call, call.operation.key_id)
         return Done()
 
     def _check_may_manage(self, client: Client, present: StoredKey, scope: Scope) -> None:

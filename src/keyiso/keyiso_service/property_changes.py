@@ -118,20 +118,35 @@ class PropertyChanges:
         prepare: Callable[[StoredKey], Awaitable[_Edit]],
     ) -> Done:
         """Have a worker prepare an edit of the key as it is, and commit it if it still is so."""
+        try:
+            repeated = await self._change_once(client, call, prepare)
+        except NCryptError as error:
+            if error.status != Status.KEYISO_E_STALE:
+                self._audit.change_failed(client, call, error)
+            raise
+        self._audit.changed(client, call, repeated=repeated)
+        return Done()
+
+    async def _change_once(
+        self,
+        client: Client,
+        call: Call[SetProperty] | Call[SetAccess],
+        prepare: Callable[[StoredKey], Awaitable[_Edit]],
+    ) -> bool:
+        """Whether it had been made before, by a request whose answer was lost."""
         operation, uid = call.operation, client.peer.uid
         check_operation_id(operation.operation_id)
         hashed = request_hash(operation)
         for _ in range(_TRIES):
             if first_result(self._store.read, uid, operation.operation_id, hashed) is not None:
-                return Done()
+                return True
             key = self._find(client, operation, Right.MANAGE)
             edit = await prepare(key)
             try:
                 await self._store.change(_commit(operation, uid, hashed, key, edit))
             except _Outrun:
                 continue
-            self._audit.changed(client, call)
-            return Done()
+            return False
         raise ncrypt_error(
             Status.NTE_FAIL, "the key was changed again and again by others", "Try again."
         )

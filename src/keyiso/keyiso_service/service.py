@@ -15,12 +15,13 @@ from keyiso.keyiso_service.client import Client, bound_client, hash_of_group
 from keyiso.keyiso_service.finding import find_key, partition_of
 from keyiso.keyiso_service.key_changes import KeyChanges
 from keyiso.keyiso_service.key_store import KeyStore
+from keyiso.keyiso_service.key_uses import KeyUses
 from keyiso.keyiso_service.property_changes import PropertyChanges
 from keyiso.keyiso_service.terms import check_provider
 from keyiso.keyiso_service.watching import Watching
 from keyiso.keyiso_service.workers import Workers
 from keyiso.names import check_name, printable_name
-from keyiso.server.connection import Connection, Endpoint, WithDescriptor
+from keyiso.server.connection import DONE, Connection, Endpoint, WithDescriptor
 from keyiso.server.identity import Identity
 from keyiso.server.listener import Listener
 from keyiso.server.loop import Loop
@@ -42,8 +43,10 @@ from keyiso.wire.operations import (
     DeleteKey,
     Done,
     EnumKeys,
+    EventChannels,
     FindKey,
     Found,
+    GetEventChannels,
     GetImportKey,
     GetProperty,
     GetServiceStatus,
@@ -57,8 +60,10 @@ from keyiso.wire.operations import (
     OpenKey,
     PropertyValue,
     ReleaseEphemeral,
+    ReportProviderFailure,
     ServiceStatus,
     SetAccess,
+    SetEventChannel,
     SetProperty,
     WorkerImportKey,
 )
@@ -75,6 +80,7 @@ class KeyIsoService:
         workers: Workers,
         authority: Authority,
         audit: Audit,
+        uses: KeyUses,
         *,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -85,6 +91,7 @@ class KeyIsoService:
         self._workers = workers
         self._authority = authority
         self._audit = audit
+        self._uses = uses
         self._changes = KeyChanges(identity, store, workers, authority, audit)
         self._properties = PropertyChanges(identity, store, workers, audit)
         self._watching = Watching(loop, store)
@@ -111,6 +118,9 @@ class KeyIsoService:
                 SetAccess: self._set_access,
                 AwaitChange: self._await_change,
                 GetServiceStatus: self._status,
+                ReportProviderFailure: self._report_provider_failure,
+                SetEventChannel: self._set_event_channel,
+                GetEventChannels: self._get_event_channels,
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=self._authority.admit,
@@ -142,7 +152,7 @@ class KeyIsoService:
         channel_id = self._random(limits.CHANNEL_ID_BYTES)
         try:
             await worker.call(
-                AddChannel(channel_id, client.peer.uid),
+                AddChannel(channel_id, client.peer.uid, client.peer.pid, client.process),
                 trace=call.trace,
                 hops=self._hops(call),
                 descriptor=theirs.detach(),
@@ -177,13 +187,18 @@ class KeyIsoService:
 
     async def _open_ephemeral(self, connection: Connection, call: Call[OpenEphemeral]) -> Opened:
         client, operation = bound_client(connection), call.operation
-        await self._changes.own_ephemeral(client, operation.blob, call)
-        worker = self._workers.with_instance(operation.worker_instance)
-        return await worker.call(
-            Load(operation.channel_id, client.peer.uid, operation.blob),
-            trace=call.trace,
-            hops=self._hops(call),
-        )
+        try:
+            await self._changes.own_ephemeral(client, operation.blob, call)
+            worker = self._workers.with_instance(operation.worker_instance)
+            return await worker.call(
+                Load(operation.channel_id, client.peer.uid, operation.blob),
+                trace=call.trace,
+                hops=self._hops(call),
+            )
+        except NCryptError as error:
+            if error.status != Status.KEYISO_E_STALE:
+                self._audit.open_failed(client, call, error)
+            raise
 
     def _find_key(self, connection: Connection, call: Call[FindKey]) -> Found:
         stored, header = self._usable(bound_client(connection), call.operation)
@@ -248,6 +263,26 @@ class KeyIsoService:
         partition = partition_of(call.operation.scope, bound_client(connection).peer.uid)
         return await self._watching.change(partition, call.operation.since)
 
+    # --- events --------------------------------------------------------------------------------
+
+    def _report_provider_failure(
+        self, connection: Connection, call: Call[ReportProviderFailure]
+    ) -> Done:
+        self._audit.provider_failed(bound_client(connection), call)
+        return DONE
+
+    def _set_event_channel(self, connection: Connection, call: Call[SetEventChannel]) -> Done:
+        client = bound_client(connection)
+        self._authority.check_manages_events(client.peer)
+        self._audit.switch_channel(client, call)
+        return DONE
+
+    def _get_event_channels(
+        self, connection: Connection, call: Call[GetEventChannels]
+    ) -> EventChannels:
+        self._authority.check_manages_events(bound_client(connection).peer)
+        return EventChannels(self._audit.channels())
+
     # --- status --------------------------------------------------------------------------------
 
     async def _status(self, connection: Connection, call: Call[GetServiceStatus]) -> ServiceStatus:
@@ -257,6 +292,10 @@ class KeyIsoService:
             self._identity.instance_id,
             self._clients,
             await self._workers.status(),
+            self._audit.lost,
+            self._audit.lost_journal,
+            self._audit.suppressed,
+            self._uses.lost,
         )
 
     def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:

@@ -1,5 +1,6 @@
 """The KeyIso service's links to its trustlet workers."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -10,10 +11,20 @@ from keyiso.crypto.algorithms import ALGORITHMS
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.server.link import Link
 from keyiso.server.loop import Loop
-from keyiso.server.promise import Promise
+from keyiso.server.promise import Promise, run_coroutine
+from keyiso.server.startup import print_unexpected
 from keyiso.status import Status
 from keyiso.wire.messages import Operation
-from keyiso.wire.operations import GetWorkerStatus, RenewLease, Revoke, SealProperty, WorkerStatus
+from keyiso.wire.operations import (
+    USES_FEATURE,
+    GetWorkerStatus,
+    RenewLease,
+    Revoke,
+    SealProperty,
+    TakeUses,
+    Uses,
+    WorkerStatus,
+)
 
 GENERATOR = "software-generator"
 """Does the work that takes longer than 20 ms, so that nobody waits behind it."""
@@ -28,9 +39,11 @@ class Workers:
         service: str,
         sockets: Sequence[Path],
         revoked: Callable[[], tuple[bytes, ...]],
+        used: Callable[[Uses], None],
     ) -> None:
         self._loop = loop
         self._revoked = revoked
+        self._used = used
         self._links = tuple(
             Link(
                 loop,
@@ -124,6 +137,14 @@ class Workers:
         for start in range(0, len(revoked), _REVOKED_AT_ONCE):
             link.call(Revoke(revoked[start : start + _REVOKED_AT_ONCE]))
         link.call(RenewLease())
+        if USES_FEATURE in link.peer_features:
+            run_coroutine(self._take_uses(link), _print_defect)
+
+    async def _take_uses(self, link: Link) -> None:
+        """Ask what was done with keys, again and again, until the worker ends."""
+        with contextlib.suppress(NCryptError):
+            while True:
+                self._used(await link.call(TakeUses()))
 
     def _renew_leases(self) -> None:
         for link in self._links:
@@ -145,6 +166,13 @@ async def _unless_ended(promise: Promise[Any]) -> Any:
         if error.status != Status.KEYISO_E_STALE:
             raise
         return None
+
+
+def _print_defect(outcome: Callable[[], None]) -> None:
+    try:
+        outcome()
+    except Exception as error:  # counting is not worth ending the service
+        print_unexpected(error)
 
 
 def _in_turn(links: Sequence[Link], turn: int) -> Link:

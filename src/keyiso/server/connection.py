@@ -40,6 +40,10 @@ def _nothing(_: Any) -> None:
     """Nobody needs to know."""
 
 
+def _counts_nothing(connection: "Connection", call: Call[Any], error: NCryptError) -> None:
+    """Nobody counts failures."""
+
+
 def _holds_nothing(uid: int, change: int) -> None:
     """Nobody counts."""
 
@@ -58,7 +62,11 @@ class Endpoint:
     opened: Callable[["Connection"], None] = _nothing
     """Called when the client has said hello."""
     closed: Callable[["Connection"], None] = _nothing
+    failed: Callable[["Connection", Call[Any], NCryptError], None] = _counts_nothing
+    """Called with every call that is answered with an error."""
     passes_descriptors: bool = False
+    features: tuple[str, ...] = ()
+    """What the welcome says, so that a newer client knows what it may ask."""
 
 
 class Connection:
@@ -124,6 +132,7 @@ class Connection:
 
     def fail(self, call: Call[Any], error: NCryptError) -> None:
         """Answer a call with an error, and with every process that it came through."""
+        self._endpoint.failed(self, call, error)
         chain = error.chain or self._chain(call)
         cause, action = _sendable(error.cause), _sendable(error.action)
         self._write(self._session.send(Failure(call.call_id, error.status, cause, action, chain)))
@@ -201,6 +210,7 @@ class Connection:
                 instance_id=identity.instance_id,
                 boot_id=identity.boot_id,
                 pid=identity.pid,
+                features=self._endpoint.features,
             )
         )
         if self._session.state is State.REFUSED:

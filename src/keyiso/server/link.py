@@ -55,6 +55,8 @@ class Link:
         """What listens there, for the chain of an error."""
         self.peer_instance: bytes | None = None
         """The instance that answered; None while there is no connection."""
+        self.peer_features: tuple[str, ...] = ()
+        """What the peer can be asked besides what every version can."""
         self._loop = loop
         self._service = service
         self._path = path
@@ -133,6 +135,7 @@ class Link:
         match message:
             case Welcome():
                 self.peer_instance = message.instance_id
+                self.peer_features = message.features
                 self._connected(self)
                 waiting, self._until_ready = self._until_ready, Promise()
                 waiting.keep(None)

@@ -3,10 +3,11 @@
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from keyiso.clock import SystemClock
 from keyiso.errors import NCryptError
-from keyiso.paths import Instance, server_instance
+from keyiso.paths import JOURNAL_SOCKET, Instance, server_instance
 from keyiso.server.identity import new_identity
 from keyiso.server.loop import Loop
 from keyiso.server.startup import raise_descriptor_limit, stop_on_signals
@@ -69,6 +70,7 @@ def _serve(options: argparse.Namespace) -> int:
         manager_uids=_manager_uids(options),
         manager_gids=() if keyiso is None else (keyiso.gid,),
         may_create_root=may_create_root,
+        journal=options.journal,
     )
     listening = listen_at(instance.supervisor_socket, mode=0o666 if options.system else 0o600)
     # Services of other users send here; the kernel says who sent, so that the mode may be wide.
@@ -118,6 +120,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="keyiso serve")
     parser.add_argument("--system", action="store_true")
     parser.add_argument("--detach", action="store_true")
+    parser.add_argument("--journal", type=Path, default=JOURNAL_SOCKET)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--keyiso-user", default="keyiso")
     parser.add_argument("--trustlet-user", default="keyiso-trustlet")

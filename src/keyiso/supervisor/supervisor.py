@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from keyiso import limits
@@ -110,6 +111,7 @@ def service_specs(
     manager_uids: Sequence[int],
     manager_gids: Sequence[int],
     may_create_root: bool,
+    journal: Path,
 ) -> tuple[ServiceSpec, ...]:
     """What an instance runs: the KeyIso service, workers that hold keys, a generator."""
     names = [*(f"software-{number}" for number in range(workers)), "software-generator"]
@@ -125,6 +127,7 @@ def service_specs(
         (
             f"--store={instance.store}",
             f"--events={instance.events}",
+            f"--journal={journal}",
             *(f"--worker={instance.workers / name}.sock" for name in names),
             *(("--system",) if instance.system else ()),
             *(f"--manager-uid={uid}" for uid in manager_uids),

@@ -59,6 +59,10 @@ class KeyCache:
         self._keys.move_to_end(place)
         return key
 
+    def get(self, channel: Channel, slot: int) -> LoadedKey | None:
+        """The key in a slot, if there is one. It is not used by that."""
+        return self._keys.get((channel, slot))
+
     def release(self, channel: Channel, slot: int) -> None:
         """Empty a slot; an empty one is left as it is."""
         if (channel, slot) in self._keys:

@@ -6,11 +6,10 @@ a socket pair for every key channel, by the KeyIso service.
 """
 
 import socket
-from dataclasses import dataclass
 from typing import Any
 
 from keyiso import limits
-from keyiso.errors import ncrypt_error
+from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.server.background import Background
 from keyiso.server.connection import DONE, Connection, Endpoint
 from keyiso.server.identity import Identity
@@ -20,8 +19,10 @@ from keyiso.server.peer import Peer, peer_of
 from keyiso.status import Status
 from keyiso.trustlet.engine import Engine, LoadedKey
 from keyiso.trustlet.key_cache import KeyCache
+from keyiso.trustlet.uses import ChannelUser, UseCounts
 from keyiso.wire.messages import Call
 from keyiso.wire.operations import (
+    USES_FEATURE,
     AddChannel,
     Authenticate,
     Authenticated,
@@ -51,15 +52,13 @@ from keyiso.wire.operations import (
     SealProperty,
     Sign,
     Signature,
+    TakeUses,
+    Uses,
     WorkerImportKey,
     WorkerStatus,
 )
 
-
-@dataclass(slots=True)
-class _Channel:
-    channel_id: bytes
-    uid: int
+_KeyOperation = Sign | Decrypt | Derive | Encipher | Decipher | ExportPrivate
 
 
 class Worker:
@@ -74,7 +73,7 @@ class Worker:
         self._background = Background(loop)
         """Generating and validating take long; the loop goes on meanwhile."""
         self._channels: dict[bytes, Connection] = {}
-        self._operations = 0
+        self._uses = UseCounts(begun=lambda: loop.call_later(limits.USES_SECONDS, self._uses.tell))
         self._leased_until = 0.0
         self._channel_endpoint = Endpoint(
             operations=ChannelOperation,
@@ -91,6 +90,7 @@ class Worker:
             frame_bytes=limits.KEY_FRAME_BYTES,
             admit=lambda peer: None,
             closed=self._channel_closed,
+            failed=self._note_failure,
         )
 
     def listen(self, listening: socket.socket) -> Listener:
@@ -110,10 +110,12 @@ class Worker:
                 SealProperty: self._seal_property,
                 OpenProperty: self._open_property,
                 ChangeAccess: self._change_access,
+                TakeUses: self._take_uses,
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=self._admit_keyiso,
             passes_descriptors=True,
+            features=(USES_FEATURE,),
         )
         return Listener(self._loop, self._identity, endpoint, listening)
 
@@ -138,7 +140,9 @@ class Worker:
         channel = Connection(
             self._loop, self._identity, self._channel_endpoint, handed, peer_of(handed)
         )
-        channel.state = _Channel(operation.channel_id, operation.uid)
+        channel.state = ChannelUser(
+            operation.channel_id, operation.uid, operation.pid, operation.process
+        )
         self._channels[operation.channel_id] = channel
         return DONE
 
@@ -201,8 +205,16 @@ class Worker:
             self._identity.instance_id,
             len(self._channels),
             len(self._cache),
-            self._operations,
+            self._uses.total,
+            self._uses.failures,
+            self._uses.lost,
         )
+
+    async def _take_uses(self, connection: Connection, call: Call[TakeUses]) -> Uses:
+        await self._uses.due()
+        if not connection.open:
+            raise ncrypt_error(Status.KEYISO_E_STALE, "they are for the next one who asks")
+        return self._uses.take()
 
     # --- key channels --------------------------------------------------------------------------
 
@@ -211,41 +223,54 @@ class Worker:
 
     def _sign(self, channel: Connection, call: Call[Sign]) -> Signature:
         operation = call.operation
-        key = self._use(channel, operation.slot)
+        key = self._use(channel, operation)
         return Signature(self._engine.sign(key, operation.digest, operation.padding))
 
     def _decrypt(self, channel: Connection, call: Call[Decrypt]) -> Output:
         operation = call.operation
-        key = self._use(channel, operation.slot)
+        key = self._use(channel, operation)
         return Output(self._engine.decrypt(key, operation.ciphertext, operation.padding))
 
     def _derive(self, channel: Connection, call: Call[Derive]) -> Output:
         operation = call.operation
-        key = self._use(channel, operation.slot)
+        key = self._use(channel, operation)
         return Output(self._engine.derive(key, operation.peer, operation.derivation))
 
     def _encipher(self, channel: Connection, call: Call[Encipher]) -> Output:
         operation = call.operation
-        key = self._use(channel, operation.slot)
+        key = self._use(channel, operation)
         return Output(self._engine.encipher(key, operation.message, operation.parameters))
 
     def _decipher(self, channel: Connection, call: Call[Decipher]) -> Output:
         operation = call.operation
-        key = self._use(channel, operation.slot)
+        key = self._use(channel, operation)
         return Output(self._engine.decipher(key, operation.ciphertext, operation.parameters))
 
     def _export(self, channel: Connection, call: Call[ExportPrivate]) -> Output:
         operation = call.operation
-        key = self._use(channel, operation.slot)
+        key = self._use(channel, operation)
         return Output(self._engine.export(key, operation.blob_type, operation.password))
 
-    def _use(self, channel: Connection, slot: int) -> LoadedKey:
+    def _use(self, channel: Connection, operation: _KeyOperation) -> LoadedKey:
         if self._loop.clock.monotonic() > self._leased_until:
             raise ncrypt_error(
                 Status.KEYISO_E_STALE, "no KeyIso service was heard of: the lease has ended"
             )
-        self._operations += 1
-        return self._cache.use(channel, slot)
+        key = self._cache.use(channel, operation.slot)
+        use = key.header.key_id, type(operation)
+        try:
+            self._uses.made[use] += 1
+        except KeyError:
+            self._uses.begin(use)
+        return key
+
+    def _note_failure(self, channel: Connection, call: Call[Any], error: NCryptError) -> None:
+        """An operation was answered with an error. What the client mends itself is none."""
+        key = self._cache.get(channel, getattr(call.operation, "slot", 0))
+        if key is not None and error.status != Status.KEYISO_E_STALE:
+            self._uses.fail(
+                channel.state, key.header, type(call.operation), error.status, call.trace
+            )
 
     def _release(self, channel: Connection, call: Call[Release]) -> Done:
         self._cache.release(channel, call.operation.slot)

@@ -6,6 +6,8 @@
 * supervision: anybody, of the supervisor.
 """
 
+from typing import Final
+
 from keyiso.crypto.agreement import Derivation
 from keyiso.crypto.ciphers import CipherParameters
 from keyiso.crypto.encryption import EncryptionPadding
@@ -78,7 +80,11 @@ class WorkerStatus(Result, frozen=True, array_like=True):
     channels: int
     loaded_keys: int
     operations: int
-    """Calls answered on key channels since the start."""
+    """Uses of loaded keys since the start."""
+    failures: int = 0
+    """Those of them that failed."""
+    lost: int = 0
+    """Uses that could not be counted by key, and failures that could not be told."""
 
 
 class ServiceStatus(Result, frozen=True, array_like=True):
@@ -88,6 +94,14 @@ class ServiceStatus(Result, frozen=True, array_like=True):
     instance_id: bytes
     clients: int
     workers: tuple[WorkerStatus, ...]
+    lost_events: int = 0
+    """Events that could not be written to the log."""
+    lost_journal: int = 0
+    """Events that the journal did not take."""
+    suppressed_events: int = 0
+    """Failures of users who had too many of them to record each."""
+    lost_uses: int = 0
+    """What workers had no room to tell, also those that ended since."""
 
 
 class ProcessStatus(Result, frozen=True, array_like=True):
@@ -142,6 +156,55 @@ class Sealed(Result, frozen=True, array_like=True):
 
     blob: bytes
     header: KeyHeader
+
+
+class EventChannel(Result, frozen=True, array_like=True):
+    name: str
+    level: int
+    """The most detailed level that is recorded: 0 (none), 2 (error), 4 (information), 5."""
+
+
+class EventChannels(Result, frozen=True, array_like=True):
+    channels: tuple[EventChannel, ...]
+
+
+class KeyUse(Result, frozen=True, array_like=True):
+    """How often something was done with a key, well or not."""
+
+    key_id: bytes
+    function: str
+    """The channel operation: ``Sign``."""
+    count: int
+
+
+class FailedUse(Result, frozen=True, array_like=True):
+    """Something with a key that failed, so many times for the same reason."""
+
+    uid: int
+    pid: int
+    process: str
+    """The channel's client, as `AddChannel` told."""
+    provider: str
+    scope: Scope
+    name: bytes
+    key_id: bytes
+    algorithm: str
+    """The key, as its sealed header says."""
+    function: str
+    status: int
+    count: int
+    trace: str
+    """Of the last one."""
+
+
+class Uses(Result, frozen=True, array_like=True):
+    """What was done with a worker's keys since it was asked before."""
+
+    made: tuple[KeyUse, ...]
+    """All uses, failed ones included."""
+    failed: tuple[FailedUse, ...]
+    lost: int
+    """Uses and failures that are in neither, because there were too many different ones."""
 
 
 # --- what a key is to become -------------------------------------------------------------------
@@ -303,6 +366,25 @@ class AwaitChange(Operation[Changes], frozen=True, array_like=True, tag=16):
     """The count that the caller knows; -1 for none, which is answered at once."""
 
 
+class ReportProviderFailure(Operation[Done], frozen=True, array_like=True, tag=20):
+    """A provider could not be opened in the client's process. The client's own word."""
+
+    provider: str
+    status: int
+
+
+class SetEventChannel(Operation[Done], frozen=True, array_like=True, tag=21):
+    """Switch a channel of the event log. For root and who manages the instance."""
+
+    channel: str
+    level: int
+    """As in `EventChannel`."""
+
+
+class GetEventChannels(Operation[EventChannels], frozen=True, array_like=True, tag=22):
+    """The event channels. For those who may switch them."""
+
+
 ControlOperation = (
     Bind
     | Attach
@@ -320,6 +402,9 @@ ControlOperation = (
     | GetProperty
     | SetAccess
     | AwaitChange
+    | ReportProviderFailure
+    | SetEventChannel
+    | GetEventChannels
 )
 
 # --- channel: application to worker ------------------------------------------------------------
@@ -389,6 +474,9 @@ class AddChannel(Operation[Done], frozen=True, array_like=True, tag=1):
 
     channel_id: bytes
     uid: int
+    pid: int = 0
+    process: str = ""
+    """The client, for the records of what it does on the channel."""
 
 
 class Load(Operation[Opened], frozen=True, array_like=True, tag=2):
@@ -452,6 +540,18 @@ class ChangeAccess(Operation[Sealed], frozen=True, array_like=True, tag=12):
     access: tuple[AccessEntry, ...]
 
 
+USES_FEATURE: Final = "uses"
+"""A worker of an older version would hang up on `TakeUses`."""
+
+
+class TakeUses(Operation[Uses], frozen=True, array_like=True, tag=13):
+    """What was done with keys, of a worker that says `USES_FEATURE` in its welcome.
+
+    Answered when there is something to tell: ``USES_SECONDS`` after the first use, or when there
+    is no room for more.
+    """
+
+
 LinkOperation = (
     AddChannel
     | Load
@@ -465,6 +565,7 @@ LinkOperation = (
     | SealProperty
     | OpenProperty
     | ChangeAccess
+    | TakeUses
 )
 
 # --- supervision -------------------------------------------------------------------------------
