@@ -25,13 +25,14 @@ def test_what_runs(instance: RunningInstance) -> None:
     assert_reads(
         ended.text,
         """\
-SERVICE ... PID ... UID  RESTARTS  SINCE ... INSTANCE ... KEYS  CHANNELS  CALLS ... MEMORY  FILES
+SERVICE ... UID  RESTARTS  SINCE ... KEYS  CHANNELS  CALLS  FAILED  LOST ... MEMORY  FILES
 supervisor ... MiB ...
 keyiso ... MiB ...
 software-0 ... MiB ...
 software-generator ... MiB ...
 
 Programs connected to the KeyIso service: 0
+Events that are not recorded: none
 
 Where
 Serves:        you

@@ -1,10 +1,11 @@
 """``keyiso status``: an instance as it is. Asking starts nothing."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import click
@@ -79,6 +80,8 @@ class _Report:
     """Other than this command; None when the KeyIso service did not answer."""
     error: NCryptError | None
     """Who did not answer."""
+    lost: Mapping[str, int] | None = None
+    """What the event log could not record, by the reason; None when nobody could say."""
 
 
 def _look(instance: Instance) -> _Report:
@@ -92,7 +95,16 @@ def _look(instance: Instance) -> _Report:
     except NCryptError as error:
         return _Report(instance, _processes(supervisor, None), None, error)
     others = max(0, service.clients - 1)
-    return _Report(instance, _processes(supervisor, service), others, None)
+    return _Report(instance, _processes(supervisor, service), others, None, _lost(service))
+
+
+def _lost(service: ServiceStatus) -> dict[str, int]:
+    return {
+        "events": service.lost_events,
+        "journal": service.lost_journal,
+        "suppressed": service.suppressed_events,
+        "uses": service.lost_uses,
+    }
 
 
 def _service_status(instance: Instance) -> ServiceStatus:
@@ -179,6 +191,7 @@ def _as_object(report: _Report) -> dict[str, Any]:
     return {
         "running": bool(report.processes),
         "clients": report.clients,
+        "lost": report.lost,
         "processes": [_process_object(process) for process in report.processes],
         "instance": {
             "system": instance.system,
@@ -206,6 +219,8 @@ def _process_object(process: _Process) -> dict[str, Any]:
         "loaded_keys": None if worker is None else worker.loaded_keys,
         "channels": None if worker is None else worker.channels,
         "operations": None if worker is None else worker.operations,
+        "failures": None if worker is None else worker.failures,
+        "lost_uses": None if worker is None else worker.lost,
         "memory_bytes": _memory_of(process.pid),
         "descriptors": _descriptors_of(process.pid),
     }
@@ -219,6 +234,8 @@ def _print(report: _Report) -> None:
     if report.clients is not None:
         click.echo()
         click.echo(f"Programs connected to the KeyIso service: {report.clients}")
+    if report.lost is not None:
+        click.echo(_what_is_lost(report.lost))
     heading("Where")
     print_details(_places(report.instance))
     if report.error is not None:
@@ -235,6 +252,8 @@ _COLUMNS: Final = (
     "KEYS",
     "CHANNELS",
     "CALLS",
+    "FAILED",
+    "LOST",
     "MEMORY",
     "FILES",
 )
@@ -253,9 +272,27 @@ def _row(process: _Process) -> Sequence[str]:
         _number(None if worker is None else worker.loaded_keys),
         _number(None if worker is None else worker.channels),
         _number(None if worker is None else worker.operations),
+        _number(None if worker is None else worker.failures),
+        _number(None if worker is None else worker.lost),
         "-" if memory is None else f"{memory / (1 << 20):.1f} MiB",
         _number(_descriptors_of(process.pid)),
     )
+
+
+def _what_is_lost(lost: Mapping[str, int]) -> str:
+    """What the event log does not tell, since the KeyIso service started."""
+    missing = [f"{count} ({_REASONS[reason]})" for reason, count in lost.items() if count]
+    return f"Events that are not recorded: {', '.join(missing) or 'none'}"
+
+
+_REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "events": "the log could not be written",
+        "journal": "the journal did not take them",
+        "suppressed": "one user had too many failures",
+        "uses": "a worker had no room to count",
+    }
+)
 
 
 def _number(value: int | None) -> str:
