@@ -8,10 +8,18 @@ from pathlib import Path
 
 import pytest
 
+from keyiso import limits
 from keyiso.errors import Hop
 from keyiso.events import log as log_module
 from keyiso.events.log import FILE_BYTES, OLD_FILES, EventLog
-from keyiso.events.records import EVENT_TYPES, OPEN_KEY_FAILED, Event, EventType
+from keyiso.events.records import (
+    CHANNEL_SWITCHED,
+    EVENT_TYPES,
+    KEY_WRITTEN,
+    OPEN_KEY_FAILED,
+    Event,
+    EventType,
+)
 
 FIELDS: dict[str, str | int] = {
     "ProviderName": "Microsoft Software Key Storage Provider",
@@ -161,6 +169,88 @@ def test_a_directory_that_went_away_is_counted(log: EventLog) -> None:
     log.write(event())
 
     assert log.lost == 1
+
+
+def test_the_next_record_says_how_many_are_missing(log: EventLog) -> None:
+    with_disk = log.path.parent.with_name("elsewhere")
+    log.path.parent.rename(with_disk)
+    written = [log.write(event(1)), log.write(event(2))]
+    with_disk.rename(log.path.parent)
+    written += [log.write(event(3)), log.write(event(4))]
+
+    assert written == [False, False, True, True]
+    assert [line.get("missing") for line in lines(log.path)] == [2, None]
+
+
+def test_a_full_disk_loses_events_and_raises_nothing(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").symlink_to("/dev/full")
+    log = EventLog(tmp_path)
+
+    assert not log.write(event())
+    assert log.lost == 1
+
+
+def test_a_directory_that_cannot_be_made_loses_events_and_raises_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    log = EventLog(tmp_path / "file" / "events")
+
+    assert not log.write(event())
+    assert log.lost == 1
+
+
+def test_a_log_that_cannot_be_rotated_does_not_grow(small_log: EventLog) -> None:
+    while not small_log.path.exists() or small_log.path.stat().st_size < 1000:
+        small_log.write(event())
+    small_log.path.with_name("events.jsonl.3").touch()
+    small_log.path.with_name("events.jsonl.4").mkdir()
+    size = small_log.path.stat().st_size
+
+    assert not small_log.write(event())
+    assert small_log.lost == 1
+    assert small_log.path.stat().st_size == size
+
+
+def test_the_longest_record_fits_into_a_line(log: EventLog) -> None:
+    """Every text as long as it can be, of characters that take most bytes."""
+    wide = "\U0001f511"
+    hop = Hop(wide * limits.HOP_TEXT_BYTES, 2**64, wide * limits.HOP_TEXT_BYTES)
+    chain = (hop,) * (limits.HOPS + 1)
+    names = ("ProviderName", "KeyName", "ProcessName")
+    values: dict[str, str | int] = {
+        field: wide * limits.NAME_UNITS if field in names else "0" * 40
+        for field in KEY_WRITTEN.fields
+    }
+    trace = wide * limits.TRACEPARENT_BYTES
+
+    assert log.write(Event(KEY_WRITTEN, 1.5, values, 2**32, trace, chain, 2**32))
+
+
+def test_a_record_that_is_too_long_all_the_same_is_lost(log: EventLog) -> None:
+    assert not log.write(event(KeyName="k" * limits.EVENT_LINE_BYTES))
+    assert log.write(event())
+    assert log.lost == 1
+    assert len(lines(log.path)) == 1
+
+
+def test_a_switch_is_on_the_disk_before_it_is_made(
+    log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    log.write(event())
+    assert synced == []
+
+    values: dict[str, str | int] = dict.fromkeys(CHANNEL_SWITCHED.fields, "")
+    assert log.write(Event(CHANNEL_SWITCHED, 1.5, values, 0))
+    assert len(synced) == 1
+
+
+def test_what_keyiso_adds_stands_beside_the_fields(log: EventLog) -> None:
+    log.write(Event(OPEN_KEY_FAILED, 1.5, FIELDS, 1000, pid=4711, more={"count": 3}))
+    (line,) = lines(log.path)
+
+    assert (line["uid"], line["pid"], line["count"]) == (1000, 4711, 3)
+    assert line["data"] == FIELDS
 
 
 def test_a_line_that_was_cut_does_not_spoil_the_next(
