@@ -20,7 +20,7 @@ import pytest
 
 from keyiso import Key, KeyUsage, NCryptError, Provider, ncrypt
 from keyiso.crypto.key_blob import read_header
-from keyiso.crypto.key_header import AccessEntry, KeyHeader, encode_header
+from keyiso.crypto.key_header import AccessEntry, KeyHeader, Scope, encode_header
 from keyiso.flags import NCRYPT_MACHINE_KEY_FLAG, NCRYPT_PERSIST_FLAG
 from keyiso.paths import Instance
 from keyiso.status import Status, status_name
@@ -145,6 +145,11 @@ def opening(name: str, *, machine: bool = False) -> str:
     return "OK"
 
 
+def deletion_by_name(name: str, scope: Scope = "user") -> DeleteKey:
+    """The request that deletes a damaged key, and only that."""
+    return DeleteKey(os.urandom(16), PROVIDER, scope, units(name), b"")
+
+
 def works(key: Key) -> bool:
     key.verify(key.sign(DATA), DATA)
     return True
@@ -248,7 +253,7 @@ IN_PLACE = DAMAGED_BLOBS | DAMAGED_ROWS
 
 # --- one row -----------------------------------------------------------------------------------
 
-PURPOSES = ("look", "delete", "handle", "overwrite")
+PURPOSES = ("look", "delete", "delete by name", "handle", "overwrite")
 """What is tried with a damaged key: each with a key of its own, all damaged at one stop."""
 
 
@@ -328,6 +333,22 @@ def test_a_damaged_key_can_be_deleted(damaged: Damaged, title: str) -> None:
 
     assert name not in names()
     assert works(Key.create(name, "ECDSA_P256"))
+
+
+@pytest.mark.parametrize("title", IN_PLACE)
+def test_a_damaged_key_can_be_deleted_by_name(damaged: Damaged, title: str) -> None:
+    """Without an id, which nobody can know of a key that does not open; and again, after a lost
+    answer."""
+    name = victim(title, "delete by name")
+
+    with RawClient.bound(damaged.stage.instance.instance.control_socket) as client:
+        delete = deletion_by_name(name)
+        assert client.call(delete) == Done()
+        successor = Key.create(name, "ECDSA_P256")
+        assert client.call(delete) == Done()
+
+    assert works(successor)
+    damaged.stage.check_the_others()
 
 
 @pytest.mark.parametrize("title", DAMAGED_BLOBS)
@@ -463,6 +484,50 @@ def test_an_old_row_that_is_put_back(stage: Stage) -> None:
         store.insert(copy)
 
     assert Key.open("victim").unique_name == unique_name
+
+
+# --- deleting by name --------------------------------------------------------------------------
+
+
+def test_an_intact_key_is_not_deleted_by_its_name(stage: Stage) -> None:
+    """Whatever the client says: the service, and a worker, look for themselves."""
+    with RawClient.bound(stage.instance.instance.control_socket) as client:
+        assert client.status(deletion_by_name("victim")) == Status.NTE_BAD_KEY_STATE
+        assert client.status(deletion_by_name("kept", "machine")) == Status.NTE_BAD_KEY_STATE
+        assert client.status(deletion_by_name("nobody")) == Status.NTE_BAD_KEYSET
+
+    assert works(stage.victim)
+    stage.check_the_others()
+
+
+def test_a_key_that_only_lacks_its_root_is_not_deleted_by_its_name(stage: Stage) -> None:
+    root = stage.instance.instance.software_machine_root
+    with stage.stopped():
+        root.rename(root.with_name("elsewhere"))
+    assert opening("victim") == "KEYISO_E_ROOT_MISSING"
+
+    with RawClient.bound(stage.instance.instance.control_socket) as client:
+        assert client.status(deletion_by_name("victim")) == Status.KEYISO_E_ROOT_MISSING
+
+    with stage.stopped():
+        root.with_name("elsewhere").rename(root)
+    assert works(stage.victim)
+
+
+def test_damaged_machine_keys_are_deleted_by_who_manages_them(stage: Stage) -> None:
+    """Also where the access list that somebody wrote into one names nobody."""
+    for title in DAMAGED_BLOBS:
+        Key.create(title, "ECDSA_P256", machine=True, usage=KeyUsage.SIGN).close()
+    with stage.stopped() as store:
+        for title, (edit, _) in DAMAGED_BLOBS.items():
+            edit(store, store.row(title))
+    stage.check_the_others()  # a worker is there to be asked
+
+    with RawClient.bound(stage.instance.instance.control_socket) as client:
+        for title in DAMAGED_BLOBS:
+            assert client.call(deletion_by_name(title, "machine")) == Done()
+
+    assert names(machine=True) == ["kept"]
 
 
 # --- listings ----------------------------------------------------------------------------------

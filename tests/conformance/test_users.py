@@ -654,6 +654,25 @@ tell([key.unique_name, outcome(lambda: key.verify(key.sign(b''), b''))])
         key.delete()
 
 
+@pytest.mark.parametrize("exists", [False, True], ids=["a free name", "a taken name"])
+def test_others_do_not_delete_damaged_machine_keys(
+    world: World, system: SystemInstance, exists: bool, name: str
+) -> None:
+    """Nor does the answer tell whether there is one, damaged or not."""
+    made = Key.create(name, "ECDSA_P256", machine=True) if exists else None
+    code = f"""
+from keyiso.wire.operations import DeleteKey
+with raw_client.RawClient.bound(control()) as client:
+    tell(status_name(client.status(DeleteKey(
+        os.urandom(16), raw_client.PROVIDER, 'machine', raw_client.units({name!r}), b''))))
+"""
+
+    assert world.run(ALICE, code) == "NTE_PERM"
+
+    if made is not None:
+        made.sign(b"")
+
+
 # --- whose socket ------------------------------------------------------------------------------
 
 IMPOSTOR = """

@@ -30,13 +30,13 @@ def find_key(
     if stored is None:
         raise no_such_key(scope, name)
     header = read_header(stored.blob)
-    _check_row(stored, header)
+    check_row(stored, header)
     check_access(stored, header, client.peer, right)
     return stored, header
 
 
-def _check_row(stored: StoredKey, header: KeyHeader) -> None:
-    """A row that was moved or edited does not make a key somebody else's."""
+def check_row(stored: StoredKey, header: KeyHeader) -> None:
+    """A row that was moved or edited does not make a key somebody else's: ``NTE_BAD_DATA``."""
     if (
         header.provider != stored.provider
         or partition_of(header.scope, header.owner) != stored.partition

@@ -19,7 +19,7 @@ from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.access import Authority, check_access, no_such_key
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client
-from keyiso.keyiso_service.finding import partition_of
+from keyiso.keyiso_service.finding import check_row, partition_of
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.property_changes import set_property
 from keyiso.keyiso_service.remembering import first_result, remember, too_many
@@ -56,6 +56,9 @@ from keyiso.wire.operations import (
 
 _OVERWRITE_TRIES: Final = 8
 """Rounds of an overwrite that finds, at its commit, that another one was faster."""
+
+_DAMAGED: Final = frozenset({Status.NTE_BAD_DATA, Status.NTE_BAD_VER})
+"""What is said of a stored key that cannot be read, whatever is restored beside it."""
 
 Maker = Callable[[KeyGrant], Awaitable[Sealed]]
 """Has a worker make a key under the grant."""
@@ -303,42 +306,80 @@ class KeyChanges:
         check_provider(operation.provider)
         check_name(operation.name)
         uid, hashed = client.peer.uid, request_hash(operation)
-        if first_result(self._store.read, uid, operation.operation_id, hashed) is not None:
-            return await self._finish_deletion(client, call, repeated=True)
-        partition = partition_of(operation.scope, uid)
+        first = first_result(self._store.read, uid, operation.operation_id, hashed)
+        if first is not None:
+            return await self._finish_deletion(client, call, first, repeated=True)
+        meant = await self._meant(client, call)
         boot_id = self._identity.boot_id
 
         def commit(change: KeyTransaction) -> None:
-            present = change.find(operation.provider, partition, operation.name)
-            if present is None or present.key_id != operation.key_id:
+            present = change.find(meant.provider, meant.partition, meant.name)
+            if present is None or present.key_id != meant.key_id:
                 raise no_such_key(operation.scope, operation.name)
+            if not operation.key_id and present.blob != meant.blob:
+                raise _not_damaged()  # it was put back, or replaced, while it was looked at
             change.delete(present.key_id)
             change.revoke(present.key_id, boot_id)
-            remember(change, uid, operation.operation_id, hashed, b"")
+            remember(change, uid, operation.operation_id, hashed, present.key_id)
 
-        present = self._store.read.find(operation.provider, partition, operation.name)
-        if present is None or present.key_id != operation.key_id:
-            raise no_such_key(operation.scope, operation.name)
-        self._check_may_manage(client, present, operation.scope)
         await self._store.change(commit)
-        return await self._finish_deletion(client, call, repeated=False)
+        return await self._finish_deletion(client, call, meant.key_id, repeated=False)
 
     async def _finish_deletion(
-        self, client: Client, call: Call[DeleteKey], *, repeated: bool
+        self, client: Client, call: Call[DeleteKey], key_id: bytes, *, repeated: bool
     ) -> Done:
         self._audit.deleted(client, call, repeated=repeated)
-        await self._revoke(call, call.operation.key_id)
+        await self._revoke(call, key_id)
         return Done()
+
+    async def _meant(self, client: Client, call: Call[DeleteKey]) -> StoredKey:
+        """The key that a deletion means, if this client may delete it.
+
+        Without a key id it is the damaged key of the name, and an intact one is never deleted.
+        """
+        operation = call.operation
+        if not operation.key_id:
+            self._check_may_manage_damaged(client, operation.scope)
+        present = self._store.read.find(
+            operation.provider, partition_of(operation.scope, client.peer.uid), operation.name
+        )
+        if present is None or operation.key_id not in (b"", present.key_id):
+            raise no_such_key(operation.scope, operation.name)
+        if operation.key_id:
+            self._check_may_manage(client, present, operation.scope)
+        else:
+            await self._check_damaged(present, call)
+        return present
+
+    async def _check_damaged(self, present: StoredKey, call: Call[DeleteKey]) -> None:
+        """Raise unless a worker, or the row itself, says that the key cannot be read.
+
+        What only keeps the key from being read for now, such as a missing root, is raised as it is.
+        """
+        try:
+            check_row(present, read_header(present.blob))
+            await self._workers.any().call(
+                Authenticate(present.blob), trace=call.trace, hops=self._hops(call)
+            )
+        except NCryptError as error:
+            if error.status in _DAMAGED:
+                return
+            raise
+        raise _not_damaged()
 
     def _check_may_manage(self, client: Client, present: StoredKey, scope: Scope) -> None:
         """A damaged key can still be deleted and replaced by those who could have done it whole."""
         try:
             header = read_header(present.blob)
         except NCryptError:
-            if scope == "machine":
-                self._authority.check_manages_machine(client.peer)
+            self._check_may_manage_damaged(client, scope)
         else:
             check_access(present, header, client.peer, Right.MANAGE)
+
+    def _check_may_manage_damaged(self, client: Client, scope: Scope) -> None:
+        """The access list of a damaged key is not believed: whose scope it is decides."""
+        if scope == "machine":
+            self._authority.check_manages_machine(client.peer)
 
     async def _revoke(self, call: Call[Any], key_id: bytes) -> None:
         await self._workers.revoke((key_id,), trace=call.trace, hops=self._hops(call))
@@ -389,4 +430,10 @@ def _ephemeral_gone() -> NCryptError:
         Status.KEYISO_E_EPHEMERAL_GONE,
         "the ephemeral key was freed or is not one of this client",
         "Create a new key.",
+    )
+
+
+def _not_damaged() -> NCryptError:
+    return ncrypt_error(
+        Status.NTE_BAD_KEY_STATE, "the key is not damaged", "Open it, and delete what was opened."
     )

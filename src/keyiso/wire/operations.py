@@ -305,7 +305,8 @@ class DeleteKey(Operation[Done], frozen=True, array_like=True, tag=9):
     scope: Scope
     name: bytes
     key_id: bytes
-    """The key that is meant; another one under the same name is not deleted."""
+    """The key that is meant; another one under the same name is not deleted. Empty: the damaged
+    key of this name, which cannot be opened; an intact one is then not deleted."""
 
 
 class ReleaseEphemeral(Operation[Done], frozen=True, array_like=True, tag=10):
