@@ -391,6 +391,8 @@ class Key:
         """
         parameters = []
         if password is not None:
+            if not password:
+                raise ValueError("an empty password would leave the key in the clear")
             parameters.append(ncrypt.NCryptBuffer(f.NCRYPTBUFFER_PKCS_SECRET, password))
         return ncrypt.NCryptExportKey(
             self._handle, None, names.NCRYPT_PKCS8_PRIVATE_KEY_BLOB, parameters

@@ -442,6 +442,16 @@ def test_import_takes_what_create_takes(name: str) -> None:
         key.verify(key.sign(DATA), DATA)
 
 
+def test_an_empty_password_never_leaves_a_key_in_the_clear() -> None:
+    """Whoever gives a password means the key to be encrypted."""
+    clear = ExportPolicy.ENCRYPTED | ExportPolicy.PLAINTEXT
+    with (
+        Key.create(None, "ECDSA_P256", export_policy=clear) as key,
+        pytest.raises(ValueError, match="empty password"),
+    ):
+        key.export(password="")
+
+
 # --- protection --------------------------------------------------------------------------------
 
 
