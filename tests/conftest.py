@@ -27,6 +27,24 @@ def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runnin
         shutil.rmtree(running.instance.runtime, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def shared_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstance]:
+    """A running instance that this process uses, for the tests of a module that leave it whole."""
+    home = tmp_path_factory.mktemp("shared") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEYISO_HOME", str(home))
+        process_router.cache_clear()
+        running = RunningInstance(home)
+        running.start()
+        runtime = running.instance.runtime
+        try:
+            yield running
+        finally:
+            process_router.cache_clear()
+            running.end()
+            shutil.rmtree(runtime)
+
+
 def pytest_report_header() -> str:
     return f"keyiso: {sys.executable}, uid {os.getuid()}"
 

@@ -64,7 +64,7 @@ def on_terminal(
 ) -> tuple[int, bytes]:
     """Run ``keyiso`` on a terminal of its own, and type when the prompt is there.
 
-    ``then`` are more prompts, and what is typed at them.
+    ``then`` has further prompts, with what is typed at each.
     """
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -77,12 +77,14 @@ def on_terminal(
     )
     os.close(theirs)
     seen = b""
+    answered = 0  # so much of what was seen
+    dialogue = [(prompt, typed), *then] if typed else []
     quiet = 0
     try:
         while quiet < DEADLINE_SECONDS:
             if not select.select([ours], [], [], 1)[0]:
                 quiet += 1
-                if prompt and not typed:
+                if prompt and not dialogue:
                     # A signal may come before the read that it should end: a line ends it too.
                     os.write(ours, b"\n")
                 continue
@@ -90,9 +92,9 @@ def on_terminal(
                 seen += os.read(ours, 65536)
             except OSError:  # EIO: nobody has the terminal open any more
                 break
-            if typed and prompt in seen:
-                os.write(ours, typed)
-                (prompt, typed), *then = then or ((prompt, b""),)
+            if dialogue and dialogue[0][0] in seen[answered:]:
+                os.write(ours, dialogue.pop(0)[1])
+                answered = len(seen)
         return process.wait(DEADLINE_SECONDS), seen.replace(b"\r\n", b"\n")
     finally:
         os.close(ours)

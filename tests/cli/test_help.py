@@ -36,7 +36,7 @@ Usage: keyiso [OPTIONS] COMMAND [ARGS]...
 ...
 Commands:
   quickstart  Show what keyiso does, in a few seconds.
-  key         Create keys, sign with them, delete them.
+  key         Create keys, use them, delete them.
   provider    Where keys can be kept.
   status      What runs, since when, with how many keys.
   backup      Write all keys, sealed, to a file.
@@ -44,6 +44,7 @@ Commands:
   events      Who did what with keys, and what failed.
   serve       Run keyiso in the foreground.
   stop        End the keyiso that runs in the background.
+  completion  Have a shell complete commands and key names.
 ...
 """,
     )
@@ -58,8 +59,10 @@ def test_every_command_explains_itself(path: str) -> None:
         found = command.get_command(context, word)
         assert found is not None
         command = found
-        context = click.Context(command, info_name=word, parent=context)
+        context = click.Context(command, info_name=word, parent=context, terminal_width=80)
     assert command.help
+    # Examples keep their lines: they must be short enough themselves.
+    assert all(len(line) <= 80 for line in command.get_help(context).splitlines())
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{path} {parameter.name}"
@@ -110,6 +113,15 @@ def test_version() -> None:
         ("key", "sign", "web", "/nonexistent/file"),
         ("key", "verify", "web", "-", "-"),
         ("key", "delete", "web"),
+        ("key", "export", "web", "--no-password"),
+        ("key", "export", "web", "--private", "--format", "ssh"),
+        ("key", "encrypt", "web", "/nonexistent/file"),
+        ("key", "decrypt", "web", "--padding", "none"),
+        ("key", "agree", "web"),
+        ("key", "agree", "web", "-", "--length", "0"),
+        ("key", "csr", "web"),
+        ("key", "csr", "web", "--subject", "example.org"),
+        ("completion", "csh"),
         ("serve", "--workers", "0"),
         ("backup",),
         ("backup", "/nonexistent/file", "--password-file", "/dev/null"),

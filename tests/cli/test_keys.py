@@ -236,6 +236,38 @@ def test_where_nobody_can_be_asked_nothing_is_deleted(instance: RunningInstance)
     assert keyiso("key", "delete", "web", "--yes", "--json").json == {"deleted": "web"}
 
 
+SLOW = ("key", "create", "big", "--algorithm", "RSA", "--length", "4608")
+
+
+def test_a_terminal_sees_that_work_goes_on(instance: RunningInstance) -> None:
+    code, seen = on_terminal(*SLOW)
+    assert code == 0
+    assert b"Generating an RSA key of 4608 bits: 0 s" in seen
+    assert b"Created the key 'big' (RSA, 4608 bits)." in seen
+
+
+def test_elsewhere_only_the_result_is_seen(instance: RunningInstance) -> None:
+    ended = keyiso(*SLOW)
+    assert ended.text.startswith("Created the key 'big' (RSA, 4608 bits).\n")
+    assert ended.errors == ""
+    code, seen = on_terminal("key", "create", "small", "--algorithm", "RSA")
+    assert code == 0
+    assert b"Generating" not in seen
+
+
+def test_interrupted_while_a_key_is_made(instance: RunningInstance) -> None:
+    """The terminal is as it was, with its cursor; the key may come all the same."""
+    code, seen = on_terminal(
+        *("key", "create", "big", "--algorithm", "RSA", "--length", "16384"),
+        prompt=b"Generating an RSA key of 16384 bits: 1 s",
+        typed=b"\x03",
+    )
+    assert code == 130
+    assert b"Interrupted; the key may be made all the same." in seen
+    assert seen.rindex(b"\x1b[?25h") > seen.rindex(b"\x1b[?25l")
+    assert b"Traceback" not in seen
+
+
 # --- import ------------------------------------------------------------------------------------
 
 

@@ -147,6 +147,19 @@ def test_what_does_not_fit_the_key(ecdsa: Key, letter: Path, tmp_path: Path) -> 
     assert ended.code == 2
 
 
+def test_a_signature_file_is_whole_or_as_it_was(ecdsa: Key, letter: Path) -> None:
+    """It is replaced at once, and a device is written into."""
+    signature, other_name = letter.with_name("letter.sig"), letter.with_name("other name")
+    signature.write_bytes(b"an old signature")
+    other_name.hardlink_to(signature)
+    assert keyiso("key", "sign", "web", letter, "--out", signature).code == 0
+    assert keyiso("key", "verify", "web", signature, letter).code == 0
+    assert other_name.read_bytes() == b"an old signature"
+    ended = keyiso("key", "sign", "web", letter, "--out", "/dev/full")
+    assert (ended.code, ended.errors) == (1, "keyiso: /dev/full: No space left on device\n")
+    assert keyiso("key", "sign", "web", letter, "--out", "-").output.startswith(b"\x30")
+
+
 def test_ed25519_signs_the_file_itself(instance: RunningInstance, tmp_path: Path) -> None:
     with Key.create("new", "ED25519") as key:
         public = key.public_key()

@@ -1,32 +1,10 @@
-"""One running instance for a whole module, and the provider that its tests go through."""
-
-import shutil
-from collections.abc import Iterator
+"""The provider that the tests go through."""
 
 import pytest
 
 from keyiso import ncrypt
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
-from keyiso.router import process_router
 from tests.instance import RunningInstance
-
-
-@pytest.fixture(scope="module")
-def shared_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstance]:
-    """A running instance that this process uses, for the tests of a module that leave it whole."""
-    home = tmp_path_factory.mktemp("shared") / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KEYISO_HOME", str(home))
-        process_router.cache_clear()
-        running = RunningInstance(home)
-        running.start()
-        runtime = running.instance.runtime
-        try:
-            yield running
-        finally:
-            process_router.cache_clear()
-            running.end()
-            shutil.rmtree(runtime)
 
 
 @pytest.fixture(scope="module", params=[MS_KEY_STORAGE_PROVIDER], ids=["software"])

@@ -8,6 +8,8 @@ def main() -> None:
     import sys
 
     from keyiso.cli._app import app
+    from keyiso.cli._completion import complete
     from keyiso.cli._exit import run
 
-    sys.exit(run(app, sys.argv[1:]))
+    code = complete(app)
+    sys.exit(run(app, sys.argv[1:]) if code is None else code)

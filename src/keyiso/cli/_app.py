@@ -6,7 +6,7 @@ from keyiso.cli._lazy import Lazy, LazyGroup
 
 _COMMANDS = {
     "quickstart": Lazy("keyiso.cli.quickstart", "Show what keyiso does, in a few seconds."),
-    "key": Lazy("keyiso.cli.key", "Create keys, sign with them, delete them."),
+    "key": Lazy("keyiso.cli.key", "Create keys, use them, delete them."),
     "provider": Lazy("keyiso.cli.provider", "Where keys can be kept."),
     "status": Lazy("keyiso.cli.status", "What runs, since when, with how many keys."),
     "backup": Lazy("keyiso.cli.backup", "Write all keys, sealed, to a file."),
@@ -14,6 +14,7 @@ _COMMANDS = {
     "events": Lazy("keyiso.cli.events", "Who did what with keys, and what failed."),
     "serve": Lazy("keyiso.cli.serve", "Run keyiso in the foreground."),
     "stop": Lazy("keyiso.cli.stop", "End the keyiso that runs in the background."),
+    "completion": Lazy("keyiso.cli.completion", "Have a shell complete commands and key names."),
 }
 
 

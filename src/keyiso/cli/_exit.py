@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import click
 
+from keyiso.cli._advice import advice
 from keyiso.cli._options import wants_json
 from keyiso.cli._output import print_json, printable
 from keyiso.errors import Hop, NCryptError
@@ -51,19 +52,10 @@ _CODE_OF_STATUS: Final[Mapping[int, ExitCode]] = MappingProxyType(
     }
 )
 
-_ADVICE: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        Status.NTE_EXISTS: "Choose another name, or replace the key with --overwrite.",
-        Status.NTE_VBS_UNAVAILABLE: (
-            "Use --protection prefer-vbs to accept a software key where there is nothing better."
-        ),
-    }
-)
-"""What to do, where the library's own advice names a flag that the command line does not have."""
-
 
 def run(app: click.Command, arguments: Sequence[str]) -> int:
     """Run the command line. Returns the exit code, and has said what there is to say."""
+    _open_what_is_closed()
     _print_anything()
     try:
         code = _invoke(app, arguments)
@@ -90,7 +82,7 @@ def error_object(error: NCryptError) -> dict[str, Any]:
         "code": f"0x{error.status & 0xFFFFFFFF:08X}",
         "message": describe(error.status),
         "cause": error.cause,
-        "action": _action(error),
+        "action": advice(error),
         "chain": [_hop_object(hop) for hop in error.chain],
         "exit_code": int(exit_code(error)),
     }
@@ -101,7 +93,7 @@ def print_error(error: NCryptError) -> None:
     click.echo(f"keyiso: {describe(error.status)}", err=True)
     for label, text in (
         ("Cause", error.cause),
-        ("To do", _action(error)),
+        ("To do", advice(error)),
         ("Way", " -> ".join(map(str, error.chain))),
     ):
         if text:
@@ -141,12 +133,27 @@ def _failed(error: NCryptError, *, as_json: bool) -> ExitCode:
     return exit_code(error)
 
 
-def _action(error: NCryptError) -> str:
-    return _ADVICE.get(error.status, error.action)
-
-
 def _hop_object(hop: Hop) -> dict[str, Any]:
     return {"service": hop.service, "pid": hop.pid, "function": hop.function}
+
+
+def _open_what_is_closed() -> None:
+    """Open the standard streams that the caller closed.
+
+    Else the next file or socket that is opened has the number, and what is printed goes there.
+    """
+    for name, mode, access in _STREAMS:
+        if getattr(sys, name) is None:
+            # The lowest free number is the stream's own: those before it are open.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, access), mode, encoding="utf-8"))
+
+
+_STREAMS: Final = (
+    ("stdin", "r", os.O_RDONLY),
+    # Writing results fails, as it does on a closed descriptor; messages go nowhere.
+    ("stdout", "w", os.O_RDONLY),
+    ("stderr", "w", os.O_WRONLY),
+)
 
 
 def _print_anything() -> None:

@@ -67,6 +67,14 @@ def public_pem(key: Key) -> str:
     )
 
 
+def public_ssh(key: Key) -> str:
+    """The public key as a line of authorized_keys."""
+    line = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return line.decode("ascii") + "\n"
+
+
 def _is_asymmetric(key: Key) -> bool:
     """It has a public key."""
     return key.algorithm != i.NCRYPT_AES_ALGORITHM

@@ -12,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import utils
 
 from keyiso import limits
 from keyiso.cli._options import machine_option
+from keyiso.cli.key._hash import DEFAULT_HASH, hash_option
 from keyiso.crypto.algorithms import Family, algorithm_named
-from keyiso.crypto.digests import HASH_NAMES, hash_named
+from keyiso.crypto.digests import hash_named
 from keyiso.crypto.signatures import signature_bytes
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.keys import Key
@@ -71,7 +72,7 @@ def check_fit(key: Key, signing: Signing) -> None:
 
 def hash_of(signing: Signing) -> str:
     """The hash algorithm's CNG identifier."""
-    return signing["hash_name"] or _DEFAULT_HASH
+    return signing["hash_name"] or DEFAULT_HASH
 
 
 def digest_of(key: Key, file: BinaryIO, signing: Signing) -> bytes:
@@ -147,25 +148,13 @@ def _no_signature(wanted: str) -> NCryptError:
     )
 
 
-def _upper(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    return None if value is None else value.upper()
-
-
 def _form(context: click.Context, option: click.Parameter, value: str | None) -> Form | None:
     return None if value is None else Form(value)
 
 
-_DEFAULT_HASH: Final = "SHA256"
-
 _OPTIONS: Final = (
     machine_option,
-    click.option(
-        "--hash",
-        "hash_name",
-        callback=_upper,
-        metavar="NAME",
-        help=f"One of {', '.join(HASH_NAMES)}. [default: {_DEFAULT_HASH}]",
-    ),
+    hash_option(),
     click.option(
         "--padding",
         type=click.Choice(["PSS", "PKCS1"], case_sensitive=False),

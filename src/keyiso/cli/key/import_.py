@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from keyiso import limits
 from keyiso.cli._options import json_option
 from keyiso.cli._output import print_json
-from keyiso.cli._password import asked_password, first_line
+from keyiso.cli._password import asked_password, password_in
 from keyiso.cli.key._describe import key_object
 from keyiso.cli.key._tell import tell_new_key
 from keyiso.cli.key._terms import Terms, term_options
@@ -47,8 +47,7 @@ def command(
     \b
     Example: keyiso key import web server.key
     """
-    password = None if password_file is None else first_line(password_file)
-    private_key = _load(_read(file), password)
+    private_key = _load(_read(file), password_in(password_file))
     pkcs8 = private_key.private_bytes(
         serialization.Encoding.DER,
         serialization.PrivateFormat.PKCS8,
@@ -80,7 +79,11 @@ def _load(data: bytes, password: bytes | None) -> PrivateKeyTypes:
             raise click.UsageError(
                 "FILE is not protected by a password: leave --password-file out."
             ) from None
-    return _parse(data, asked_password("Password of the file"))
+    password = asked_password(
+        "Password of the file",
+        "FILE is protected by a password: name one with --password-file.",
+    )
+    return _parse(data, password)
 
 
 def _parse(data: bytes, password: bytes | None) -> PrivateKeyTypes:

@@ -6,24 +6,15 @@ from types import MappingProxyType
 from typing import Final
 
 import click
-from cryptography.hazmat.primitives import serialization
 
 from keyiso.cli._options import json_option, machine_option
 from keyiso.cli._output import print_json
-from keyiso.cli.key._describe import key_object, print_key, public_pem
+from keyiso.cli.key._describe import key_object, print_key, public_pem, public_ssh
+from keyiso.cli.key._name import name_argument
 from keyiso.crypto.public_keys import public_key_der
 from keyiso.identifiers import BCRYPT_PUBLIC_KEY_BLOB
 from keyiso.keys import Key
 from keyiso.ncrypt import NCryptExportKey
-
-
-def _ssh(key: Key) -> str:
-    return (
-        key.public_key()
-        .public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-        .decode("ascii")
-    )
-
 
 _FORMATS: Final[Mapping[str, Callable[[Key], str]]] = MappingProxyType(
     {
@@ -31,13 +22,13 @@ _FORMATS: Final[Mapping[str, Callable[[Key], str]]] = MappingProxyType(
         "der-hex": lambda key: public_key_der(key.public_key()).hex(),
         "der-base64": lambda key: base64.b64encode(public_key_der(key.public_key())).decode(),
         "cng-hex": lambda key: NCryptExportKey(key.handle, None, BCRYPT_PUBLIC_KEY_BLOB).hex(),
-        "ssh": _ssh,
+        "ssh": public_ssh,
     }
 )
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @machine_option
 @click.option(
     "--public",

@@ -5,8 +5,10 @@ from typing import BinaryIO, Unpack
 
 import click
 
+from keyiso.cli._files import out_option, write_output
 from keyiso.cli._options import json_option
 from keyiso.cli._output import print_json
+from keyiso.cli.key._name import name_argument
 from keyiso.cli.key._signing import (
     Form,
     Signing,
@@ -20,13 +22,13 @@ from keyiso.keys import Key
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @click.argument("file", type=click.File("rb"), default="-")
 @signing_options
-@click.option("--out", type=click.File("wb", lazy=True), help="Write the signature to this file.")
+@out_option
 @json_option
 def command(
-    name: str, file: BinaryIO, out: BinaryIO | None, as_json: bool, **signing: Unpack[Signing]
+    name: str, file: BinaryIO, out: str | None, as_json: bool, **signing: Unpack[Signing]
 ) -> None:
     """Sign FILE with the key NAME. Without FILE, or with -, standard input.
 
@@ -50,7 +52,5 @@ def command(
         data = encoded(key, signature, form)
     if as_json:
         print_json({"key": name, "signature": data.decode("ascii").strip()})
-    elif out is None:
-        click.echo(data, nl=False)
     else:
-        out.write(data)
+        write_output(out, data)

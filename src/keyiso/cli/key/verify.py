@@ -6,6 +6,7 @@ import click
 
 from keyiso.cli._options import json_option
 from keyiso.cli._output import print_json
+from keyiso.cli.key._name import name_argument
 from keyiso.cli.key._signing import (
     Signing,
     check_fit,
@@ -19,7 +20,7 @@ from keyiso.names import printable_name
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @click.argument("sigfile", type=click.File("rb"))
 @click.argument("file", type=click.File("rb"), default="-")
 @signing_options
