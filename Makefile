@@ -4,7 +4,7 @@ PYTHON ?= python3
 PYTEST_ARGS ?=
 
 # Debian packages of the programs that tests drive. Tests whose program is missing are skipped.
-TEST_PACKAGES := openssl strace
+TEST_PACKAGES := groff-base openssl strace
 
 # The resolver that `make requirements` uses. It is never installed into the environment.
 UV := uv==0.13.8
@@ -12,13 +12,13 @@ UV := uv==0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-CODE := $(wildcard src tests bench docs/draw.py)
+CODE := $(wildcard src tests bench docs/draw.py docs/man.py)
 
 PIP_INSTALL := $(BIN)/python -I -m pip install --disable-pip-version-check --no-input --quiet
 APT_INSTALL := apt-get -qq update </dev/null && DEBIAN_FRONTEND=noninteractive \
 	apt-get -qq -o Dpkg::Use-Pty=0 --no-install-recommends install </dev/null
 
-.PHONY: help quickstart test lint test-packages soak bench test-fresh requirements clean FORCE
+.PHONY: help quickstart test lint test-packages soak bench man test-fresh requirements clean FORCE
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -47,6 +47,9 @@ soak: $(STAMP) test-packages ## run the long tests
 
 bench: $(STAMP) ## measure against in-process keys
 	$(BIN)/python -m bench
+
+man: $(STAMP) ## write the manual pages into build/man
+	$(BIN)/python docs/man.py build/man
 
 test-fresh: ## as root: quickstart and test in a minimal Debian 12
 	tests/fresh/run
