@@ -67,7 +67,8 @@ def _signer(kind: type) -> Callable[[Any, bytes, Padding], bytes]:
 
 
 def _sign_ed25519(key: ed25519.Ed25519PrivateKey, message: bytes, pad: Padding) -> bytes:
-    _refuse_padding(pad)
+    if pad != NO_PADDING:
+        raise _no_padding()
     _check_message(message)
     return key.sign(message)
 
@@ -81,7 +82,8 @@ def _sign_rsa(key: rsa.RSAPrivateKey, digest: bytes, pad: Padding) -> bytes:
 
 
 def _sign_ecdsa(key: ec.EllipticCurvePrivateKey, digest: bytes, pad: Padding) -> bytes:
-    _refuse_padding(pad)
+    if pad != NO_PADDING:
+        raise _no_padding()
     size = (key.key_size + 7) // 8
     number = _ecdsa_number(digest, size)
     return ecdsa_from_der(key.sign(number, _ECDSA[len(number)]), size)
@@ -110,11 +112,13 @@ def verify_digest(key: PublicKey, digest: bytes, signature: bytes, pad: Padding)
         if isinstance(key, rsa.RSAPublicKey):
             _verify_rsa(key, digest, signature, pad)
         elif isinstance(key, ed25519.Ed25519PublicKey):
-            _refuse_padding(pad)
+            if pad != NO_PADDING:
+                raise _no_padding()
             _check_message(digest)
             key.verify(signature, digest)
         else:
-            _refuse_padding(pad)
+            if pad != NO_PADDING:
+                raise _no_padding()
             size = _field_bytes(key.curve)
             number = _ecdsa_number(digest, size)
             r, s = (int.from_bytes(part, "big") for part in (signature[:size], signature[size:]))
@@ -175,9 +179,8 @@ def _rsa_scheme(pad: Padding) -> tuple[padding.AsymmetricPadding, utils.Prehashe
     return scheme, prehashed, algorithm.digest_size
 
 
-def _refuse_padding(pad: Padding) -> None:
-    if pad != NO_PADDING:
-        raise _unfit("this key has no padding: pass no padding information and no padding flag")
+def _no_padding() -> NCryptError:
+    return _unfit("this key has no padding: pass no padding information and no padding flag")
 
 
 def _check_message(message: bytes) -> None:

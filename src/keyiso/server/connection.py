@@ -122,14 +122,6 @@ class Connection:
             raise ncrypt_error(Status.KEYISO_E_PROTOCOL, "the message came without its descriptor")
         return self._stream.descriptors.popleft()
 
-    def answer(self, call: Call[Any], result: Result | WithDescriptor) -> None:
-        """Answer a call with success; a descriptor goes with the answer and is closed here."""
-        if isinstance(result, WithDescriptor):
-            frame = self._session.send(returned(call.call_id, result.result))
-            self._write(frame, (result.descriptor,))
-        else:
-            self._write(self._session.send(returned(call.call_id, result)))
-
     def fail(self, call: Call[Any], error: NCryptError) -> None:
         """Answer a call with an error, and with every process that it came through."""
         self._endpoint.failed(self, call, error)
@@ -225,10 +217,10 @@ class Connection:
             result = outcome(*arguments)
             if isinstance(result, CoroutineType):
                 run_coroutine(result, lambda later: self._settle(call, later))
-            elif self.open:
-                self.answer(call, result)
             elif isinstance(result, WithDescriptor):
-                os.close(result.descriptor)  # the client has gone while this was made for it
+                self._answer_with(call, result)
+            elif self.open:
+                self._write(self._session.send(returned(call.call_id, result)))
         except NCryptError as error:
             if self.open:
                 self.fail(call, error)
@@ -236,6 +228,14 @@ class Connection:
             print_unexpected(error)
             if self.open:
                 self._fail_unexpectedly(call, error)
+
+    def _answer_with(self, call: Call[Any], result: WithDescriptor) -> None:
+        """The descriptor goes with the answer, and is closed here in any case."""
+        if self.open:
+            frame = self._session.send(returned(call.call_id, result.result))
+            self._write(frame, (result.descriptor,))
+        else:
+            os.close(result.descriptor)  # the client has gone while this was made for it
 
     def _fail_unexpectedly(self, call: Call[Any], error: Exception) -> None:
         """A defect in keyiso. Its text stays here: it may quote what must not leave."""

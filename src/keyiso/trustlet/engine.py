@@ -111,19 +111,22 @@ class Engine:
         """
         if not ALGORITHMS[key.header.algorithm].operations & NCRYPT_SIGNATURE_OPERATION:
             raise _wrong_algorithm(key, "sign")
-        _check_usage(key, NCRYPT_ALLOW_SIGNING_FLAG, "signing")
+        if not key.header.usage & NCRYPT_ALLOW_SIGNING_FLAG:
+            raise _not_its_usage("signing")
         return sign_digest(key.private_key, digest, padding)
 
     def decrypt(self, key: LoadedKey, ciphertext: bytes, padding: EncryptionPadding) -> bytes:
         """The message of an RSA ciphertext. Raises ``NTE_PERM`` as `sign` does."""
-        _check_usage(key, NCRYPT_ALLOW_DECRYPT_FLAG, "decrypting")
+        if not key.header.usage & NCRYPT_ALLOW_DECRYPT_FLAG:
+            raise _not_its_usage("decrypting")
         if not isinstance(key.private_key, rsa.RSAPrivateKey):
             raise _wrong_algorithm(key, "decrypt")
         return decrypt_rsa(key.private_key, ciphertext, padding)
 
     def derive(self, key: LoadedKey, peer: bytes, derivation: Derivation) -> bytes:
         """A key from the secret that is agreed on with another public key."""
-        _check_usage(key, NCRYPT_ALLOW_KEY_AGREEMENT_FLAG, "key agreement")
+        if not key.header.usage & NCRYPT_ALLOW_KEY_AGREEMENT_FLAG:
+            raise _not_its_usage("key agreement")
         private, public = key.private_key, load_public_key(peer)
         is_ecdh = ALGORITHMS[key.header.algorithm].family == "ecdh"
         if not is_ecdh or not isinstance(private, ec.EllipticCurvePrivateKey):
@@ -134,12 +137,14 @@ class Engine:
 
     def encipher(self, key: LoadedKey, message: bytes, parameters: CipherParameters) -> bytes:
         """An AES ciphertext."""
-        _check_usage(key, NCRYPT_ALLOW_DECRYPT_FLAG, "encryption with AES")
+        if not key.header.usage & NCRYPT_ALLOW_DECRYPT_FLAG:
+            raise _not_its_usage("encryption with AES")
         return encipher(_symmetric(key), message, parameters)
 
     def decipher(self, key: LoadedKey, ciphertext: bytes, parameters: CipherParameters) -> bytes:
         """The message of an AES ciphertext."""
-        _check_usage(key, NCRYPT_ALLOW_DECRYPT_FLAG, "decrypting")
+        if not key.header.usage & NCRYPT_ALLOW_DECRYPT_FLAG:
+            raise _not_its_usage("decrypting")
         return decipher(_symmetric(key), ciphertext, parameters)
 
     def export(self, key: LoadedKey, blob_type: str, password: bytes) -> bytes:
@@ -223,14 +228,13 @@ def _symmetric(key: LoadedKey) -> SymmetricKey:
     return key.private_key
 
 
-def _check_usage(key: LoadedKey, flag: int, what: str) -> None:
-    """Raise ``NTE_PERM`` for what the key, by its sealed header, is not for."""
-    if not key.header.usage & flag:
-        raise ncrypt_error(
-            Status.NTE_PERM,
-            f"the key's usage does not include {what}",
-            "Create a key whose Key Usage includes it.",
-        )
+def _not_its_usage(what: str) -> NCryptError:
+    """The sealed header says that the key is not for this."""
+    return ncrypt_error(
+        Status.NTE_PERM,
+        f"the key's usage does not include {what}",
+        "Create a key whose Key Usage includes it.",
+    )
 
 
 def _wrong_algorithm(key: LoadedKey, verb: str) -> NCryptError:

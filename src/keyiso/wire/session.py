@@ -176,7 +176,7 @@ class Session:
             self._enter(after)
         return _LENGTH.pack(len(body)) + body
 
-    def receive(self, data: bytes) -> list[Message]:
+    def receive(self, data: bytes | bytearray) -> list[Message]:
         """The messages that these bytes complete.
 
         Raises ``RemoteProtocolError`` for what the peer must not send; the session is then
@@ -184,21 +184,33 @@ class Session:
         """
         if self.state is State.BROKEN:
             raise RemoteProtocolError("the connection is already broken")
+        if self.half_sent:
+            self._buffer += data
+            data = self._buffer
+        messages: list[Message] = []
+        start, end = 0, len(data)
         try:
-            if self._buffer:
-                self._buffer += data
-                messages, used = self._take_frames(self._buffer)
-                del self._buffer[:used]
-                self.half_sent = len(self._buffer)
-            else:
-                # What usually comes is whole frames: they are decoded where they are.
-                messages, used = self._take_frames(data)
-                if used < len(data):
-                    self._buffer += data[used:]
-                    self.half_sent = len(self._buffer)
+            while end - start >= limits.FRAME_HEADER_BYTES:
+                (length,) = _LENGTH.unpack_from(data, start)
+                if length > self._frame_bytes:
+                    raise RemoteProtocolError(
+                        f"a frame of {length} bytes was announced;"
+                        f" this connection takes {self._frame_bytes}"
+                    )
+                body = start + limits.FRAME_HEADER_BYTES
+                if body + length > end:
+                    break
+                start = body + length
+                messages.append(self._decode(data[body:start]))
         except RemoteProtocolError:
             self._enter(State.BROKEN)
             raise
+        if self.half_sent:
+            del self._buffer[:start]
+            self.half_sent = end - start
+        elif start < end:  # else only whole frames came, as usual
+            self._buffer += data[start:]
+            self.half_sent = end - start
         return messages
 
     def hello(self, service: str, features: tuple[str, ...] = ()) -> bytes:
@@ -239,24 +251,6 @@ class Session:
                 grease=self._random(3),
             )
         )
-
-    def _take_frames(self, data: bytes | bytearray) -> tuple[list[Message], int]:
-        """The messages of the whole frames at the beginning, and how many bytes they take."""
-        messages: list[Message] = []
-        start, end = 0, len(data)
-        while end - start >= limits.FRAME_HEADER_BYTES:
-            (length,) = _LENGTH.unpack_from(data, start)
-            if length > self._frame_bytes:
-                raise RemoteProtocolError(
-                    f"a frame of {length} bytes was announced;"
-                    f" this connection takes {self._frame_bytes}"
-                )
-            body = start + limits.FRAME_HEADER_BYTES
-            start = body + length
-            if start > end:
-                return messages, body - limits.FRAME_HEADER_BYTES
-            messages.append(self._decode(data[body:start]))
-        return messages, start
 
     def _enter(self, state: State) -> None:
         self.state = state
