@@ -42,7 +42,11 @@ from keyiso.router import (
     NCryptProvHandle,
     NCryptSecretHandle,
     Target,
+    free_handle,
+    is_open_key,
+    new_handle,
     process_router,
+    target_of,
 )
 from keyiso.status import Status
 
@@ -186,7 +190,7 @@ def NCryptDeleteKey(hKey: NCryptKeyHandle, dwFlags: int = 0) -> None:
     """Delete the key for everybody, and free the handle. It is still open after an error."""
     target = _key(hKey)
     target.table.delete_key(target.provider, target.object, dwFlags)
-    process_router().close(hKey)
+    free_handle(hKey)
 
 
 def NCryptNotifyChangeKey(
@@ -234,15 +238,14 @@ def NCryptTranslateHandle(
 
 def NCryptFreeObject(hObject: NCryptHandle) -> None:
     """Free a handle. An ephemeral key ends with it."""
-    router = process_router()
-    target = router.target(hObject, NCryptProvHandle, NCryptKeyHandle, NCryptSecretHandle)
+    target = target_of(hObject, NCryptProvHandle, NCryptKeyHandle, NCryptSecretHandle)
     if isinstance(hObject, NCryptKeyHandle):
         target.table.free_key(target.provider, target.object)
     elif isinstance(hObject, NCryptSecretHandle):
         target.table.free_secret(target.provider, target.object)
     else:
         target.table.free_provider(target.provider)
-    router.close(hObject)
+    free_handle(hObject)
 
 
 def NCryptFreeBuffer(pvInput: object) -> None:
@@ -251,7 +254,7 @@ def NCryptFreeBuffer(pvInput: object) -> None:
 
 def NCryptIsKeyHandle(hKey: object) -> bool:
     """Whether this is the handle of a key that is open."""
-    return process_router().is_key(hKey)
+    return is_open_key(hKey)
 
 
 # --- properties --------------------------------------------------------------------------------
@@ -272,14 +275,13 @@ def NCryptGetProperty(
 
     "Provider Handle" gives a new provider handle instead of bytes; the caller frees it.
     """
-    router = process_router()
-    target = router.target(hObject, NCryptProvHandle, NCryptKeyHandle)
+    target = target_of(hObject, NCryptProvHandle, NCryptKeyHandle)
     is_key = isinstance(hObject, NCryptKeyHandle)
     if is_key and pszProperty == NCRYPT_PROVIDER_HANDLE_PROPERTY:
         _output(cbOutput, lambda probe=False: HANDLE_BYTES)
         if cbOutput is None:
             return HANDLE_BYTES
-        return router.handle(
+        return new_handle(
             NCryptProvHandle, Target(target.provider_name, target.table, target.provider, None)
         )
 
@@ -301,7 +303,7 @@ def NCryptSetProperty(
     hObject: NCryptHandle, pszProperty: str, pbInput: bytes, dwFlags: int = 0
 ) -> None:
     """Set a property; which ones can be set when is in docs/ncrypt.md."""
-    target = process_router().target(hObject, NCryptProvHandle, NCryptKeyHandle)
+    target = target_of(hObject, NCryptProvHandle, NCryptKeyHandle)
     name, value = _reference(pszProperty), bytes(_reference(pbInput))
     if isinstance(hObject, NCryptKeyHandle):
         target.table.set_key_property(target.provider, target.object, name, value, dwFlags)
@@ -523,7 +525,7 @@ def NCryptSecretAgreement(
     secret = private.table.secret_agreement(
         private.provider, private.object, public.object, dwFlags
     )
-    return process_router().handle(
+    return new_handle(
         NCryptSecretHandle,
         Target(private.provider_name, private.table, private.provider, secret),
     )
@@ -560,7 +562,7 @@ def NCryptDeriveKey(
     ``cbDerivedKey`` bytes are wanted, 0 for as many as the function naturally gives; HASH, HMAC
     and TRUNCATE give fewer where they have no more, as in CNG.
     """
-    target = process_router().target(hSharedSecret, NCryptSecretHandle)
+    target = target_of(hSharedSecret, NCryptSecretHandle)
     return target.table.derive_key(
         target.provider,
         target.object,
@@ -576,11 +578,11 @@ def NCryptDeriveKey(
 
 
 def _provider(handle: object) -> Target:
-    return process_router().target(handle, NCryptProvHandle)
+    return target_of(handle, NCryptProvHandle)
 
 
 def _key(handle: object) -> Target:
-    return process_router().target(handle, NCryptKeyHandle)
+    return target_of(handle, NCryptKeyHandle)
 
 
 def _crypt(
@@ -603,7 +605,7 @@ def _crypt(
 
 
 def _key_handle(target: Target, key: Any) -> NCryptKeyHandle:
-    return process_router().handle(
+    return new_handle(
         NCryptKeyHandle, Target(target.provider_name, target.table, target.provider, key)
     )
 

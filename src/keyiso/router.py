@@ -11,11 +11,10 @@ import importlib.metadata
 import os
 import threading
 import tomllib
-import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 
 from keyiso import limits
 from keyiso.client.report import report_provider_failure
@@ -50,13 +49,30 @@ _BUILT_IN: Final = Registration(
 )
 
 
-class NCryptHandle:
-    """What an application holds instead of a provider's object. Only the router makes handles."""
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a handle stands for: a provider's functions, its context, its object."""
 
-    __slots__ = ("__weakref__",)
+    provider_name: str
+    table: KeyStorageFunctionTable
+    provider: Any
+    object: Any
+    """The key or the secret; None for a provider handle."""
+
+
+class NCryptHandle:
+    """What an application holds instead of a provider's object. Only NCrypt makes handles."""
+
+    __slots__ = ("__weakref__", "_target")
+
+    _target: Target | None
+    """None once the handle was freed."""
 
     def __init__(self) -> None:
         raise TypeError("handles come from NCryptOpenStorageProvider, NCryptOpenKey and so on")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a handle is neither copied nor pickled: it would be freed twice")
 
 
 class NCryptProvHandle(NCryptHandle):
@@ -77,28 +93,51 @@ class NCryptSecretHandle(NCryptHandle):
     __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a handle stands for: a provider's functions, its context, its object."""
-
-    provider_name: str
-    table: KeyStorageFunctionTable
-    provider: Any
-    object: Any
-    """The key or the secret; None for a provider handle."""
-
-
 H = TypeVar("H", bound=NCryptHandle)
 
 
+def new_handle(kind: type[H], target: Target) -> H:
+    """A handle that stands for something."""
+    handle = object.__new__(kind)
+    handle._target = target
+    return handle
+
+
+def target_of(handle: object, *kinds: type[NCryptHandle]) -> Target:
+    """What a handle stands for.
+
+    Raises ``NTE_INVALID_HANDLE`` for one that is freed, forged, or of another kind.
+    """
+    if not isinstance(handle, kinds):
+        wanted = " or ".join(kind.__name__ for kind in kinds)
+        raise ncrypt_error(
+            Status.NTE_INVALID_HANDLE, f"a {type(handle).__name__} is not a {wanted}"
+        )
+    target: Target | None = getattr(handle, "_target", None)
+    if target is None:
+        raise ncrypt_error(
+            Status.NTE_INVALID_HANDLE, "the handle was freed, or is not one that NCrypt gave out"
+        )
+    return target
+
+
+def free_handle(handle: NCryptHandle) -> None:
+    """The handle stands for nothing from now on."""
+    handle._target = None
+
+
+def is_open_key(handle: object) -> bool:
+    """Whether this is the handle of a key that is open."""
+    return isinstance(handle, NCryptKeyHandle) and getattr(handle, "_target", None) is not None
+
+
 class Router:
-    """Loads providers and knows every handle that is open."""
+    """Knows the registered providers and loads them."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._tables: dict[str, KeyStorageFunctionTable] = {}
         self._loading = threading.Lock()
-        self._targets: weakref.WeakKeyDictionary[NCryptHandle, Target] = weakref.WeakKeyDictionary()
 
     # --- providers -----------------------------------------------------------------------------
 
@@ -125,7 +164,7 @@ class Router:
         except NCryptError as error:
             report_provider_failure(self._environ, name, error.status)
             raise
-        return self.handle(NCryptProvHandle, Target(name, table, provider, None))
+        return new_handle(NCryptProvHandle, Target(name, table, provider, None))
 
     def _table(self, name: str) -> KeyStorageFunctionTable:
         with self._loading:
@@ -147,40 +186,6 @@ class Router:
             f"no provider is registered as {name!r}",
             "See `keyiso provider list`; register one with a file in providers.d.",
         )
-
-    # --- handles -------------------------------------------------------------------------------
-
-    def handle(self, kind: type[H], target: Target) -> H:
-        """A new handle."""
-        handle = object.__new__(kind)
-        self._targets[handle] = target
-        return handle
-
-    def target(self, handle: object, *kinds: type[NCryptHandle]) -> Target:
-        """What a handle stands for.
-
-        Raises ``NTE_INVALID_HANDLE`` for one that is freed, forged, or of another kind.
-        """
-        if not isinstance(handle, kinds):
-            wanted = " or ".join(kind.__name__ for kind in kinds)
-            raise ncrypt_error(
-                Status.NTE_INVALID_HANDLE, f"a {type(handle).__name__} is not a {wanted}"
-            )
-        try:
-            return self._targets[handle]
-        except KeyError:
-            raise ncrypt_error(
-                Status.NTE_INVALID_HANDLE,
-                "the handle was freed, or is not one that NCrypt gave out",
-            ) from None
-
-    def close(self, handle: NCryptHandle) -> None:
-        """The handle stands for nothing from now on."""
-        del self._targets[handle]
-
-    def is_key(self, handle: object) -> bool:
-        """NCryptIsKeyHandle."""
-        return isinstance(handle, NCryptKeyHandle) and handle in self._targets
 
 
 @functools.cache

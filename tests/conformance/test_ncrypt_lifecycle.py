@@ -1,5 +1,9 @@
 """A key's life: create, finalize, open, enumerate, overwrite, delete, free."""
 
+import copy
+import pickle
+from collections.abc import Callable
+
 import pytest
 
 from keyiso import ncrypt
@@ -473,6 +477,27 @@ def test_a_freed_handle_is_invalid(provider: Provider, kind: Kind, name: str) ->
         ECDSA_P256.sign(key)
     with fails(Status.NTE_INVALID_HANDLE):
         ncrypt.NCryptFreeObject(key)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_handle_cannot_be_doubled(
+    provider: Provider, duplicate: Callable[[object], object]
+) -> None:
+    """Two handles of one ephemeral key would end it twice, and one of them too early."""
+    key = make(provider)
+
+    with pytest.raises(TypeError, match="neither copied nor pickled"):
+        duplicate(key)
+
+    ECDSA_P256.sign(key)
+
+
+def test_a_handle_that_ncrypt_did_not_give_out_is_invalid() -> None:
+    forged = object.__new__(ncrypt.NCryptKeyHandle)
+
+    assert not ncrypt.NCryptIsKeyHandle(forged)
+    with fails(Status.NTE_INVALID_HANDLE):
+        ECDSA_P256.sign(forged)
 
 
 @pytest.mark.parametrize("kind", PERSISTED, ids=str)
