@@ -16,7 +16,7 @@ from keyiso import limits
 from keyiso.client.change_event import KeyChangeEvent
 from keyiso.client.channel import KeyChannel
 from keyiso.client.reference import KeyLocation, KeyReference
-from keyiso.client.request import Links, Request, Settings, identity
+from keyiso.client.request import Links, Request, Settings
 from keyiso.client.retry import RetryPolicy
 from keyiso.client.trouble import FORGET, Broken, Forget
 from keyiso.clock import Clock, SystemClock
@@ -129,10 +129,11 @@ class Binding:
 
     def _here(self) -> Links:
         """The links of this process as this user: a forked child makes its own."""
-        if self._links.identity != identity():
-            self._links.abandon()
-            self._links = Links(self._settings.random)
-        return self._links
+        links = self._links
+        if links.identity != (os.getpid(), os.geteuid()):
+            links.abandon()
+            links = self._links = Links(self._settings.random)
+        return links
 
 
 def bind_process(

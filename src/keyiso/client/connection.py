@@ -1,10 +1,12 @@
 """A blocking connection to a service: connect, hello, call."""
 
+import functools
 import os
 import socket
 import struct
 import weakref
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -57,6 +59,7 @@ class Connection:
         self.pid = 0
         self.instance_id = b""
         self._socket = connected
+        self._receive: Callable[[int], bytes] = connected.recv
         self._session = Session(Role.CLIENT, client_decoder(), frame_bytes=frame_bytes)
         self._next_call = 0
         self._messages: deque[Message] = deque()
@@ -102,16 +105,17 @@ class Connection:
         Raises `ConnectionLost`, or the status that the service answers. Whatever ends the wait
         early (a signal's exception too) also ends the connection, as an answer is still due.
         """
+        call_id = self._next_call = self._next_call + 1
         try:
-            frame = self._frame(operation, trace, hops)
+            frame = self._session.send(Call(call_id, operation, trace, hops))
         except FrameTooLongError as error:
             raise ncrypt_error(Status.NTE_INVALID_PARAMETER, error.cause) from None
-        call_id = self._next_call
         try:
-            self._set_timeout(timeout)
-            if before:
-                early = [self._frame(operation, trace, hops) for operation in before]
-                frame = b"".join((*early, frame))
+            if abs(timeout - self._timeout) > _TIMEOUT_TOLERANCE:
+                self._set_timeout(timeout)
+            for early in before:
+                self._next_call += 1
+                frame = self._session.send(Call(self._next_call, early, trace, hops)) + frame
             self._send(frame)
             answer = self._answer_to(call_id)
         except BaseException:
@@ -137,22 +141,18 @@ class Connection:
         while self._descriptors:
             os.close(self._descriptors.popleft())
 
-    def _frame(self, operation: Operation[Any], trace: str, hops: tuple[Hop, ...]) -> bytes:
-        self._next_call += 1
-        return self._session.send(Call(self._next_call, operation, trace, hops))
-
     def _answer_to(self, call_id: int) -> Return | Failure:
         while True:
             message = self._next_message()
             if isinstance(message, Refusal):
                 raise self._refused(message)
-            if isinstance(message, Return | Failure) and message.call_id == call_id:
+            if isinstance(message, (Return, Failure)) and message.call_id == call_id:
                 return message
 
     def _next_message(self) -> Message:
         while not self._messages:
             try:
-                data = self._receive()
+                data = self._receive(limits.READ_BYTES)
             except (TimeoutError, BlockingIOError):
                 raise self._lost("did not answer before the deadline") from None
             except OSError as error:
@@ -171,16 +171,12 @@ class Connection:
     def _lost(self, reason: str) -> ConnectionLost:
         return ConnectionLost(self.service, reason)
 
-    def _receive(self) -> bytes:
-        return self._socket.recv(limits.READ_BYTES)
-
     def _set_timeout(self, seconds: float) -> None:
         """A kernel time-out: unlike a socket's own it costs no extra system call per read."""
-        if abs(seconds - self._timeout) > _TIMEOUT_TOLERANCE:
-            self._timeout = seconds
-            value = _timeval(seconds)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+        self._timeout = seconds
+        value = _timeval(seconds)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
 
     def _refused(self, refusal: Refusal) -> NCryptError:
         return ncrypt_error(
@@ -191,12 +187,15 @@ class Connection:
 class ControlConnection(Connection):
     """A connection whose answers may bring descriptors."""
 
-    def _receive(self) -> bytes:
-        data, descriptors, _, _ = socket.recv_fds(
-            self._socket, limits.READ_BYTES, limits.DESCRIPTORS_PER_MESSAGE
-        )
-        self._descriptors.extend(descriptors)
-        return data
+    def __init__(self, connected: socket.socket, service: str, *, frame_bytes: int) -> None:
+        super().__init__(connected, service, frame_bytes=frame_bytes)
+        self._receive = functools.partial(_receive_descriptors, connected, self._descriptors)
+
+
+def _receive_descriptors(connected: socket.socket, found: deque[int], size: int) -> bytes:
+    data, descriptors, _, _ = socket.recv_fds(connected, size, limits.DESCRIPTORS_PER_MESSAGE)
+    found.extend(descriptors)
+    return data
 
 
 _TIMEOUT_TOLERANCE: Final = 0.5

@@ -43,16 +43,12 @@ class Settings:
     """A user's own instance that does not run is started."""
 
 
-def identity() -> tuple[int, int]:
-    """Process and user. A forked child, or who dropped its rights, begins with new links."""
-    return os.getpid(), os.geteuid()
-
-
 class Links:
     """What one process has open, as one user."""
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
-        self.identity = identity()
+        self.identity = (os.getpid(), os.geteuid())
+        """A forked child, or who dropped its rights, begins with new links."""
         self.lock = threading.Lock()
         """Guards the control connection, and so makes re-binding single-flight."""
         self.control: ControlConnection | None = None
@@ -60,17 +56,10 @@ class Links:
         self.channels: list[KeyChannel] = []
         self.attaching = threading.Lock()
         """Held while a channel is made, so that threads that come together make one."""
-        # Trace ids count on from a random number: as unique as ones that are drawn each time.
-        self._traces = itertools.count((int.from_bytes(random(16), "big") >> 1) + 1)
-        self._span = random(8).hex()
-        self._hops: dict[str, tuple[Hop, ...]] = {}
-
-    def begin(self, function: str) -> tuple[str, tuple[Hop, ...]]:
-        """A new W3C traceparent for one request, and this process as its first hop."""
-        hops = self._hops.get(function)
-        if hops is None:
-            hops = self._hops[function] = (Hop("application", self.identity[0], function),)
-        return f"00-{next(self._traces):032x}-{self._span}-01", hops
+        self.trace_ids = itertools.count((int.from_bytes(random(16), "big") >> 1) + 1)
+        """They count on from a random number: as unique as if each were drawn."""
+        self.span_id = random(8).hex()
+        self.first_hops = _FirstHops(self.identity[0])
 
     def abandon(self) -> None:
         """Close this process's copies of what another process, or user, opened.
@@ -83,6 +72,17 @@ class Links:
             channel.close()
 
 
+class _FirstHops(dict[str, tuple[Hop, ...]]):
+    """This process as the first on a request's way, by what it was asked to do."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def __missing__(self, function: str) -> tuple[Hop, ...]:
+        self[function] = (Hop("application", self._pid, function),)
+        return self[function]
+
+
 class Request:
     """Asks, mends what it can while asking, and says what it cannot mend as `Broken`."""
 
@@ -92,7 +92,8 @@ class Request:
         self.attempts = Attempts(settings.policy, settings.clock)
         self._settings = settings
         self._links = links
-        self._trace, self._hops = links.begin(function)
+        self._trace = f"00-{next(links.trace_ids):032x}-{links.span_id}-01"
+        self._hops = links.first_hops[function]
 
     # --- the KeyIso service --------------------------------------------------------------------
 

@@ -214,6 +214,8 @@ def _cipher_key(key: SoftwareKey) -> KeyReference:
 
 def _padding(info: PaddingInfo, flags: int) -> Padding:
     """CNG's flag and structure as one value; they must agree."""
+    if info is None and not flags:
+        return NO_PADDING
     check_flags(flags, _PADDING_FLAGS | NCRYPT_SILENT_FLAG)
     scheme = flags & _PADDING_FLAGS
     if scheme == 0 and info is None:
