@@ -350,6 +350,25 @@ def test_what_is_kept_of_a_killed_store_has_all_that_was_committed(
         assert connection.execute("SELECT count(*) FROM keys").fetchone() == (2,)
 
 
+def test_a_damaged_store_is_replaced_and_kept(instance: RunningInstance, file: Path) -> None:
+    Key.create("web", "ECDSA_P256").close()
+    backed_up(file)
+    instance.end()
+    store = instance.instance.store
+    damaged = store.read_bytes()[:5000]
+    store.write_bytes(damaged)
+    assert status_of("backup", file.with_name("another")) in ("KEYISO_E_STORE", "NTE_BAD_DATA")
+
+    ended = keyiso("restore", file, "--yes")
+
+    assert ended.code == 0, ended.errors
+    assert "The keys that are here now cannot be read" in ended.text
+    assert store.with_name(store.name + ".before-restore-1").read_bytes() == damaged
+    instance.start()
+    with Key.open("web") as key:
+        key.verify(key.sign(DATA), DATA)
+
+
 def log_of(instance: RunningInstance) -> Path:
     store = instance.instance.store
     return store.with_name(store.name + "-wal")
@@ -520,6 +539,25 @@ def test_a_lost_root_is_told_when_the_backup_is_made(
     assert names(backed_up(file)["cannot_open"]["root_missing"]) == ["web"]
     options = ("--with-root", "--password-file", password, "--force")
     assert status_of("backup", file, *options) == "KEYISO_E_ROOT_MISSING"
+
+
+def test_where_another_root_is_the_keys_do_not_open_and_others_do(
+    instance: RunningInstance, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Key.create("web", "ECDSA_P256").close()
+    backed_up(file)
+    with another_machine(tmp_path, monkeypatch) as other:
+        other.start()
+        Key.create("theirs", "ECDSA_P256").close()
+        other.end()
+
+        told = restored(file)
+
+        assert (told["root"], names(told["cannot_open"]["root_missing"])) == ("keep", ["web"])
+        other.start()
+        assert status_of("key", "sign", "web", file) == "NTE_BAD_DATA"
+        with Key.create("new", "ECDSA_P256") as key:
+            key.verify(key.sign(DATA), DATA)
 
 
 # --- what is refused ---------------------------------------------------------------------------
