@@ -15,6 +15,10 @@ from pathlib import Path
 PACKAGES = ("keyiso", "cryptography", "msgspec", "cffi", "_cffi_backend")
 """keyiso and what it imports, but for the command line."""
 
+VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
+SITE = Path("lib", VERSION, "site-packages")
+"""Under the prefix of an environment, or of what a user has installed."""
+
 
 class Unreadable(Exception):
     """No such tree can be made here; the message says why."""
@@ -28,10 +32,17 @@ def make_tree(directory: Path, *extra: Path) -> Path:
     directory.chmod(0o755)
     _check_readable(directory)
     subprocess.run(
-        [_interpreter(), "-I", "-m", "venv", "--without-pip", directory], check=True, timeout=60
+        [interpreter(), "-I", "-m", "venv", "--without-pip", directory], check=True, timeout=60
     )
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    packages = directory / "lib" / version / "site-packages"
+    copy_packages(directory / SITE, *extra)
+    return directory / "bin" / "python"
+
+
+def copy_packages(packages: Path, *extra: Path) -> None:
+    """Put keyiso and what it needs, and some more modules, into a directory for packages.
+
+    Raises `Unreadable`.
+    """
     for name in PACKAGES:
         spec = find_spec(name)
         if spec is None or spec.origin is None:
@@ -47,16 +58,17 @@ def make_tree(directory: Path, *extra: Path) -> Path:
         shutil.copy(module, packages)
     for path in packages.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    return directory / "bin" / "python"
 
 
-def _interpreter() -> str:
-    """An interpreter of this very version that others can execute: ours, or the system's."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    for candidate in (os.path.realpath(sys.executable), f"/usr/bin/{version}"):
+def interpreter() -> str:
+    """An interpreter of this very version that others can execute: ours, or the system's.
+
+    Raises `Unreadable`.
+    """
+    for candidate in (os.path.realpath(sys.executable), f"/usr/bin/{VERSION}"):
         if os.path.exists(candidate) and _readable_by_others(Path(candidate)):
             return candidate
-    raise Unreadable(f"no {version} that other users can execute: {sys.executable} is not one")
+    raise Unreadable(f"no {VERSION} that other users can execute: {sys.executable} is not one")
 
 
 def _check_readable(path: Path) -> None:

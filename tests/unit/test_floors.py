@@ -50,10 +50,12 @@ FLOORS = {
     # 1
     "crypto": 1,
     # 0
+    "_from_user_site": 0,
     "clock": 0,
     "errors": 0,
     "flags": 0,
     "identifiers": 0,
+    "interpreter": 0,
     "limits": 0,
     "magics": 0,
     "names": 0,

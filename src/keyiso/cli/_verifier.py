@@ -54,7 +54,7 @@ def other_implementation() -> Verifier:
     if openssl is None:
         return Verifier(
             "a separate Python process with the package 'cryptography'",
-            (sys.executable, "-I", "-c", _PROGRAM),
+            (sys.executable, "-P", "-c", _PROGRAM),
             (),
         )
     version = " ".join(_run(openssl, "version").words.split()[:2])

@@ -6,6 +6,7 @@ import sys
 import click
 
 from keyiso.cli._output import printable
+from keyiso.interpreter import module_command
 from keyiso.paths import server_instance
 
 
@@ -55,5 +56,4 @@ def command(
 
 def supervisor_command(*options: str) -> list[str]:
     """What runs a supervisor."""
-    # -I: neither the environment nor the working directory can change what is imported.
-    return [sys.executable, "-I", "-m", "keyiso.supervisor", *options]
+    return module_command("keyiso.supervisor", *options)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Final
 
+from keyiso.interpreter import module_command
 from keyiso.paths import Instance
 
 _KEPT_VARIABLES: Final = (
@@ -24,6 +25,8 @@ def start_instance(instance: Instance, environ: Mapping[str, str], timeout: floa
 
     Returns what the supervisor had to say when it could not start, otherwise nothing. The caller
     goes on trying to connect in any case.
+
+    Raises ``KEYISO_E_SERVICE_UNAVAILABLE`` when this keyiso cannot be started at all.
     """
     try:
         instance.state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -44,7 +47,7 @@ def _run_supervisor(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run the supervisor, which goes into the background once its sockets are there."""
     return subprocess.run(
-        [sys.executable, "-I", "-m", "keyiso.supervisor", "--detach"],
+        module_command("keyiso.supervisor", "--detach"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -4,12 +4,12 @@ import fcntl
 import os
 import pwd
 import signal
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from keyiso.interpreter import module_command
 from keyiso.server.startup import FIRST_DESCRIPTOR, die_with_parent
 from keyiso.supervisor.watchdog import TIMEOUT_SECONDS
 
@@ -47,25 +47,21 @@ class ServiceSpec:
     notify: Path
     """Where the service's heartbeats go."""
 
-    @property
-    def command(self) -> list[str]:
-        # -I: neither the environment nor the working directory can change what is imported.
-        return [sys.executable, "-I", "-m", self.module, *self.arguments]
-
 
 def spawn(spec: ServiceSpec) -> int:
     """Start a service and return its pid. It dies with this process."""
     supervisor = os.getpid()
+    command = module_command(spec.module, *spec.arguments)
     pid = os.fork()
     if pid:
         return pid
     try:
-        _become(spec, supervisor)
+        _become(spec, supervisor, command)
     finally:
         os._exit(127)
 
 
-def _become(spec: ServiceSpec, supervisor: int) -> None:
+def _become(spec: ServiceSpec, supervisor: int, command: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     _place(list(spec.sockets.values()))
@@ -75,7 +71,7 @@ def _become(spec: ServiceSpec, supervisor: int) -> None:
         os.setresuid(spec.user.uid, spec.user.uid, spec.user.uid)
     die_with_parent(supervisor)
     os.chdir("/")
-    os.execve(sys.executable, spec.command, _environment(spec))  # noqa: S606 (fixed words)
+    os.execve(command[0], command, _environment(spec))  # noqa: S606 (fixed words)
 
 
 def _place(descriptors: list[int]) -> None:
