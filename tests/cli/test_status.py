@@ -5,7 +5,6 @@ import fcntl
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -152,5 +151,5 @@ def test_a_supervisor_that_ends_meanwhile_is_not_started_again(
     monkeypatch.setattr(status, "_DEADLINE_SECONDS", 0)
     nobody = client_instance({"KEYISO_HOME": str(tmp_path / "home")})
     with pytest.raises(NCryptError, match="KEYISO_E_SERVICE_UNAVAILABLE"):
-        status._service_status(replace(nobody, system=False))
+        status._service_status(nobody)
     assert not nobody.state.exists()

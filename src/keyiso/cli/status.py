@@ -108,13 +108,11 @@ def _lost(service: ServiceStatus) -> dict[str, int]:
 
 
 def _service_status(instance: Instance) -> ServiceStatus:
-    # Clients start only an instance that is not the system's. The supervisor has just answered,
-    # so there is nothing to start; if it ended since, nothing must be started either.
-    never_started = replace(instance, system=True)
     binding = bind_process(
         os.environ,
-        resolve=lambda: never_started,
+        resolve=lambda: instance,
         policy=RetryPolicy(deadline=_DEADLINE_SECONDS),
+        autostart=False,
     )
     return binding.control(GetServiceStatus())
 

@@ -143,8 +143,11 @@ def bind_process(
     policy: RetryPolicy | None = None,
     clock: Clock | None = None,
     random: Callable[[int], bytes] = os.urandom,
+    autostart: bool = True,
 ) -> Binding:
     """The binding of this process to the instance that the environment names.
+
+    A user's own instance is started when nobody listens, unless ``autostart`` is off.
 
     ``KEYISO_DEADLINE`` is how many seconds an operation may take while services restart; 0
     switches re-binding off.
@@ -157,6 +160,7 @@ def bind_process(
             trusted_uids=trusted_uids(),
             clock=clock or SystemClock(),
             random=random,
+            autostart=autostart,
             client_group=random(limits.CLIENT_GROUP_BYTES),
         )
     )

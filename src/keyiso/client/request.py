@@ -37,10 +37,10 @@ class Settings:
     """Whose control socket is accepted."""
     clock: Clock
     random: Callable[[int], bytes]
+    autostart: bool
+    """Start the user's own instance when nobody listens."""
     client_group: bytes
     """The secret that opens this client's ephemeral keys; children inherit it."""
-    autostart: bool = True
-    """A user's own instance that does not run is started."""
 
 
 class Links:
@@ -228,8 +228,8 @@ class Request:
             control.greet(timeout)
         except ConnectionLost as lost:
             cause = f"{lost.service} {lost.reason} at {instance.control_socket}"
-            may_start = self._settings.autostart and autostart_possible(instance)
-            if not lost.listening and may_start:
+            wanted = self._settings.autostart and not lost.listening
+            if wanted and autostart_possible(instance):
                 cause = start_instance(instance, self._settings.environ, timeout) or cause
             hop = Hop(lost.service, 0, lost.reason)
             raise Broken(Trouble.CONTROL_ENDED, hop, cause) from None
