@@ -11,8 +11,9 @@ import site
 import sys
 
 if __name__ == "__main__":
-    system = [number for number, path in enumerate(sys.path) if path in site.getsitepackages()]
+    of_system = site.getsitepackages()
+    first = [number for number, path in enumerate(sys.path) if path in of_system]
     packages = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    sys.path.insert(system[0] if system else len(sys.path), packages)
+    sys.path.insert(first[0] if first else len(sys.path), packages)
     del sys.argv[0]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

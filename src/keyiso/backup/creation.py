@@ -15,11 +15,12 @@ from keyiso.backup.manifest import Manifest
 from keyiso.backup.ownership import acting_as_owner, check_is_ours
 from keyiso.backup.root_file import RootFile
 from keyiso.backup.sealed_root import seal_root
-from keyiso.backup.snapshot import opened_snapshot, schema_version, take_snapshot
+from keyiso.backup.snapshot import opened_snapshot, take_snapshot
 from keyiso.errors import ncrypt_error
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.store.keys import KeyReader
+from keyiso.store.schema import SCHEMA_VERSION
 
 
 def check_has_store(instance: Instance) -> None:
@@ -66,7 +67,7 @@ def create_backup(
             created=now,
             machine=machine_hash(),
             system=instance.system,
-            schema_version=schema_version(snapshot),
+            schema_version=SCHEMA_VERSION,
             holdings=holdings_of(keys),
             snapshot_bytes=snapshot.stat().st_size,
             snapshot_sha256=digest,

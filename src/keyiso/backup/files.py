@@ -22,7 +22,7 @@ def new_file(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
     no ordinary file is never replaced.
     """
     check_is_free(path, replace=replace)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".keyiso-backup-")
     try:
         with open(descriptor, "wb") as file:
             yield file

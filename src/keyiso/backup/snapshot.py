@@ -77,12 +77,6 @@ def opened_snapshot(copy: Path, which: str) -> Iterator[sqlite3.Connection]:
         raise _not_whole(which, str(error)) from None
 
 
-def schema_version(copy: Path) -> int:
-    """The schema version of a copy."""
-    with contextlib.closing(sqlite3.connect(copy)) as connection:
-        return _version(connection)
-
-
 def _address(store: Path, mode: str) -> str:
     """For a store that is there: it is not made."""
     return f"file:{quote(os.fsencode(store))}?mode={mode}"
@@ -94,7 +88,7 @@ def _limit(connection: sqlite3.Connection) -> None:
 
 def _check(connection: sqlite3.Connection, which: str) -> None:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    version = _version(connection)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID or version < 1:
         raise _not_whole(which, "it is a database of something else")
     if version > SCHEMA_VERSION:
@@ -116,8 +110,3 @@ def _not_whole(which: str, why: str) -> NCryptError:
         f"the store {which} is damaged: {why}",
         "As it is it cannot be copied or restored; an older backup may be whole.",
     )
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(version)

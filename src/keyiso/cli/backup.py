@@ -64,6 +64,7 @@ def command(
     """
     if password_file is not None and not with_root:
         raise click.UsageError("--password-file goes with --with-root.")
+    harden_process()
     instance = server_instance(os.environ, system=system)
     check_has_store(instance)
     _check_is_free(file, force)
@@ -72,7 +73,6 @@ def command(
     if with_root:
         if root is None:
             raise _no_root(instance)
-        harden_process()
         password = password_of(password_file, "New password of the backup", new=True)
         check_password(password)
     with new_file(file, replace=force) as opened:

@@ -83,6 +83,7 @@ def command(
     """
     if not (dry_run or yes) and (as_json or not sys.stdin.isatty()):
         raise click.UsageError("Nobody is asked here: use --yes to restore, or --dry-run.")
+    harden_process()
     instance = server_instance(os.environ, system=system)
     check_is_ours(instance)
     with tempfile.TemporaryDirectory(prefix="keyiso-restore-") as directory:
@@ -98,7 +99,8 @@ def command(
             kept: tuple[Path, ...] = ()
             if not dry_run:
                 if not yes:
-                    click.confirm(f"Restore this into {instance.state}?", abort=True, err=True)
+                    where = printable(str(instance.state))
+                    click.confirm(f"Restore this into {where}?", abort=True, err=True)
                 carry_over(snapshot, contents, present, time.time())
                 kept = install(
                     instance, snapshot, root, keyiso_user=keyiso_user, trustlet_user=trustlet_user
@@ -119,7 +121,6 @@ def _root(
         return None
     if dry_run and password_file is None:
         return None
-    harden_process()
     return unsealed_root(contents, password_of(password_file, "Password of the backup"))
 
 
