@@ -10,6 +10,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -514,6 +515,74 @@ with raw_client.RawClient.bound(control(), b'g' * 16) as client:
         ):
             with world.start(user, theirs.format(blob=blob)) as thief:
                 assert [thief.told(), thief.told()] == expected, user
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+def test_the_event_log_is_keyisos_alone(system: SystemInstance, world: World) -> None:
+    world.run(ALICE, "Key.create('is an event', 'ECDSA_P256'); tell(0)")
+    log = system.instance.events / "events.jsonl"
+    assert (log.stat().st_uid, stat.S_IMODE(log.stat().st_mode)) == (uid_of(KEYISO), 0o600)
+    assert stat.S_IMODE(log.parent.stat().st_mode) == 0o700
+
+    for user in (TRUSTLET, ALICE):
+        assert world.run(user, f"tell(os.access({str(log)!r}, os.R_OK))") is False, user
+
+
+SWITCH = """
+from keyiso.wire.operations import Done, EventChannels, GetEventChannels, SetEventChannel
+def answered(answer):
+    return type(answer).__name__ if not hasattr(answer, 'status') else status_name(answer.status)
+with raw_client.RawClient.bound(control()) as client:
+    tell([answered(client.call(SetEventChannel('KeyMgmt', 4))),
+          answered(client.call(GetEventChannels()))])
+"""
+
+
+def test_only_who_manages_the_instance_switches_its_event_log(
+    system: SystemInstance, world: World
+) -> None:
+    before = len(events_of(system))
+    for user in (ALICE, TRUSTLET):
+        assert world.run(user, SWITCH) == ["NTE_PERM", "NTE_PERM"], user
+    assert len(events_of(system)) == before
+    keyiso = pwd.getpwnam(KEYISO)
+    for user, groups in (("root", ()), (KEYISO, ()), (ALICE, (keyiso.pw_gid,))):
+        told = world.run(user, SWITCH, groups=groups)
+        assert told == ["Done", "EventChannels"], user
+
+    switched = events_of(system)[before:]
+    assert [line["event_id"] for line in switched] == [1000] * 3
+    assert [line["uid"] for line in switched] == [0, uid_of(KEYISO), uid_of(ALICE)]
+
+
+def test_an_event_names_the_user_whose_key_it_was(system: SystemInstance, world: World) -> None:
+    """By the kernel's word, whatever the process calls itself; also on a key channel."""
+    code = """
+sys.argv[0] = 'sshd'
+key = Key.create('of whom', 'RSA', usage=KeyUsage.DECRYPT, overwrite=True)
+tell([os.getpid(), outcome(lambda: key.sign(b'')), outcome(lambda: Key.open('nobody'))])
+wait()
+"""
+    for user in (ALICE, BOB):
+        with world.start(user, code) as process:
+            pid, *statuses = process.told()
+            assert statuses == ["NTE_PERM", "NTE_BAD_KEYSET"]
+            deadline = time.monotonic() + SECONDS
+            while True:
+                found = {line["event_id"]: line for line in events_of(system) if line["pid"] == pid}
+                if found.keys() == {1, 3, 21}:
+                    break
+                assert time.monotonic() < deadline, found
+                time.sleep(0.05)
+            assert {line["uid"] for line in found.values()} == {uid_of(user)}
+            assert {line["data"]["ProcessName"] for line in found.values()} == {"sshd"}
+
+
+def events_of(system: SystemInstance) -> list[dict[str, Any]]:
+    text = (system.instance.events / "events.jsonl").read_text(encoding="ascii")
+    return [json.loads(line) for line in text.splitlines()]
 
 
 # --- machine keys ------------------------------------------------------------------------------

@@ -75,11 +75,12 @@ class LogReader:
                 file.close()
 
     def _still_newest(self) -> bool:
-        try:
-            found = os.stat(self._paths[0])
-        except FileNotFoundError:
-            return True  # it is being rotated, or there is none yet
-        return bool(self._files) and self._files[-1].identity == (found.st_dev, found.st_ino)
+        for path in self._paths:  # the first one is missing in the middle of a rotation
+            with contextlib.suppress(FileNotFoundError):
+                found = os.stat(path)
+                newest = self._files[-1].identity if self._files else None
+                return newest == (found.st_dev, found.st_ino)
+        return True  # there is no log yet
 
     def _found(self, known: "tuple[_File, ...]" = ()) -> "tuple[_File, ...]":
         """The files that are there now, the oldest first."""
