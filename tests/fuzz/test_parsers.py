@@ -38,6 +38,9 @@ from keyiso.crypto.public_keys import (
 )
 from keyiso.crypto.signatures import Padding
 from keyiso.errors import NCryptError
+from keyiso.events.channels import DEFAULT_LEVELS, Channels
+from keyiso.events.reader import LogReader
+from keyiso.events.records import Channel
 from keyiso.flags import NCRYPT_ALLOW_ALL_USAGES
 from keyiso.names import check_name, decode_name
 from keyiso.status import Status
@@ -575,6 +578,49 @@ def registration_parser(home: Path) -> Parser:
     )
 
 
+def channels_parser(directory: Path) -> Parser:
+    """The file of the event channels: whatever is in it, there are channels."""
+
+    def parse(data: bytes) -> None:
+        (directory / "channels").write_bytes(data)
+        told: list[str] = []
+        levels = Channels(directory, told.append).levels
+        assert set(levels) == set(Channel)
+        assert not told or levels == DEFAULT_LEVELS
+
+    return Parser(
+        "the event channels",
+        parse,
+        [
+            b"1\nOperational verbose\nKeyMgmt off\n",
+            b"1\n",
+            b"2\nOperational off\n",
+            b"1\nKeyMgmt \n",
+        ],
+        frozenset(),
+    )
+
+
+def log_parser(directory: Path) -> Parser:
+    """Lines of the event log: what is no event is counted, and the last line is read."""
+    good = (
+        b'{"time": "2026-08-01T12:00:00.000+00:00", "provider": "p", "event_id": 3, "channel":'
+        b' "Operational", "level": "error", "task": 3, "message": "m", "uid": 1000, "count": 2,'
+        b' "chain": ["a[1] f"], "data": {"KeyName": "a\\u202eb", "Status": 2148073494}}\n'
+    )
+
+    def parse(data: bytes) -> None:
+        (directory / "events.jsonl").write_bytes(data + b"\n" + good)
+        reader = LogReader(directory)
+        *_, (record, line) = reader.read()
+        reader.close()
+        assert (record.count, line + b"\n") == (2, good)
+
+    return Parser(
+        "the event log", parse, [good, good * 3, b"[" * 5_000, b'{"a":' * 2_000], frozenset()
+    )
+
+
 # --- the tests ---------------------------------------------------------------------------------
 
 
@@ -640,5 +686,15 @@ def test_a_bad_registration_has_a_documented_error(
 ) -> None:
     monkeypatch.setattr(router, "_entry_points", tuple)  # what is installed does not change
     parser = registration_parser(tmp_path)
+    has_a_good_input(parser)
+    fuzz(parser)
+
+
+@pytest.mark.parametrize("make", [channels_parser, log_parser], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("seed", [SEED], ids=lambda seed: f"seed {seed}")
+def test_a_bad_file_of_the_event_log_is_no_error(
+    tmp_path: Path, make: Callable[[Path], Parser], seed: int
+) -> None:
+    parser = make(tmp_path)
     has_a_good_input(parser)
     fuzz(parser)
