@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from keyiso import Key, KeyUsage, NCryptError, ncrypt
+from keyiso import AccessRule, Key, KeyUsage, NCryptError, ncrypt
 from keyiso.client.binding import bind_process
+from keyiso.flags import NCRYPT_PERSIST_FLAG
 from keyiso.router import process_router
 from keyiso.status import Status
 from keyiso.wire.operations import (
@@ -265,6 +266,25 @@ def test_the_log_says_how_a_key_lived(instance: EventInstance) -> None:
     assert {line["data"]["KeyFileName"] for line in lines[3:]} == {unique_name}
     assert all(line["data"]["ThreadId"] == 0 for line in lines[1:])
     assert all(line["data"]["ServiceTag"] == "" for line in lines[1:])
+
+
+def test_the_log_says_how_a_key_was_changed(instance: EventInstance) -> None:
+    key = Key.create("web", "ECDSA_P256")
+    ncrypt.NCryptSetProperty(key.handle, "Note", b"a secret note", NCRYPT_PERSIST_FLAG)
+    key.set_access(key.access)
+    assert refused(lambda: key.set_access(())) == Status.NTE_INVALID_PARAMETER
+    Key.open("web").delete()
+    assert refused(lambda: key.set_access((AccessRule("user:0", manage=True),)))
+    instance.event(event_id=10)
+
+    kinds = [line["data"]["KeyModificationType"] for line in instance.events(event_id=21)]
+    assert kinds == [1, 3, 4]
+    failed = instance.event(event_id=10)
+    assert failed["data"]["KeyModificationType"] == 4
+    assert failed["data"]["Status"] == Status.NTE_BAD_KEYSET
+    assert b"a secret note" not in b"".join(
+        path.read_bytes() for path in instance.instance.events.iterdir()
+    )
 
 
 def test_an_ephemeral_key_that_does_not_open_is_event_3(instance: EventInstance) -> None:
