@@ -139,6 +139,13 @@ LOADED_EC_BYTES: Final = 2150
 CHANNELS_PER_WORKER: Final = 4096
 """Key channels of one worker; each costs a descriptor and a few KiB."""
 
+CHANNELS_PER_USER: Final = 2048
+"""Half of them: one user cannot keep the others out of a worker."""
+
+CHANNELS_PER_CONNECTION: Final = 64
+"""Key channels to one worker that were handed out on one control connection. A process needs one;
+the rest is for those that ended and that it has not closed yet."""
+
 CONNECTIONS: Final = 8192
 """Peers of one service at a time; more wait in the listening socket's backlog."""
 
@@ -148,12 +155,38 @@ CONNECTIONS_PER_USER: Final = 4096
 HALF_SENT_BYTES_PER_USER: Final = 64 * 1024 * 1024
 """Bytes of frames that a user has begun and not finished, on all connections together."""
 
+UNSENT_BYTES_PER_USER: Final = 64 * 1024 * 1024
+"""Bytes of answers that a user has not read, on all connections together, beyond what the
+kernel's buffers hold; above it the connection with the next such answer is dropped."""
+
 CALLS_PER_TURN: Final = 32
-"""Calls of one connection that are answered before the others have their turn: a flood of RSA
-signatures holds a polite caller up for 32 of them."""
+"""Calls of one connection that are answered before the others have their turn, and that are
+worked on at a time: a flood of RSA signatures holds a polite caller up for 32 of them."""
+
+CALLS_PER_USER: Final = 8192
+"""Calls of one user that a service works on or keeps waiting: two for each connection."""
+
+CALLS_PER_LINK: Final = 256
+"""Calls that a KeyIso service has at one worker for its clients. More wait for their turn in the
+service, user by user; a worker would answer them one after the other all the same."""
+
+GENERATIONS_PER_USER: Final = 256
+"""Keys of one user that wait for the generator: about as many of RSA-2048 as it makes before
+``DEADLINE_SECONDS`` have passed."""
+
+SHORT_RSA_BITS: Final = 4096
+"""RSA keys above it are generated beside the others: 4096 bits take a second or so, 16384 bits
+more than a minute."""
+
+SHORT_IMPORT_BYTES: Final = 3072
+"""The same for imports, whose length in bits nobody knows before they are opened: a key of
+RSA-4096 has 2,375 bytes as PKCS #8."""
 
 KEYS_PER_USER: Final = 250_000
 """Stored keys of one user, or of the machine."""
+
+EPHEMERALS_PER_USER: Final = 100_000
+"""Ephemeral keys of one user that are alive; each costs 150 bytes of the runtime directory."""
 
 OPERATION_IDS_PER_USER: Final = 100_000
 """Changes of one user in ``OPERATION_MEMORY_SECONDS``."""
@@ -194,6 +227,7 @@ EVENT_USERS: Final = 1024
 
 OPERATION_ID_BYTES: Final = 16
 CLIENT_GROUP_BYTES: Final = 16
+CONNECTION_ID_BYTES: Final = 16
 KEY_ID_BYTES: Final = 16
 INSTANCE_ID_BYTES: Final = 16
 CHANNEL_ID_BYTES: Final = 16
@@ -219,8 +253,16 @@ OPERATION_MEMORY_SECONDS: Final = 600.0
 """How long a committed operation id is remembered: well over twice the deadline, because a
 client may have started to wait before the service committed."""
 
+TURN_SECONDS: Final = 0.02
+"""After so long a turn of a connection ends, however few calls were answered in it: one signature
+of RSA-16384 takes half a second."""
+
 FRAME_SECONDS: Final = 30.0
 """A frame that was begun and is not whole by then ends its connection."""
+
+EPHEMERAL_GRACE_SECONDS: Final = 600.0
+"""How long the ephemeral keys of a client last that has no connection and no process any more:
+a forked child may use them for the first time after its parent ended."""
 
 LEASE_SECONDS: Final = 60.0
 """How long a worker serves loaded keys without hearing from a KeyIso service, which may have

@@ -88,6 +88,11 @@ class Instance:
         return self.state / "events"
 
     @property
+    def ephemerals(self) -> Path:
+        """The directory of what is known of this boot's ephemeral keys."""
+        return self.runtime / "keyiso"
+
+    @property
     def software_machine_root(self) -> Path:
         return self.state / "software-trustlet" / "machine-root"
 

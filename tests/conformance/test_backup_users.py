@@ -13,20 +13,16 @@ import pytest
 from keyiso import Key
 from keyiso.router import process_router
 from tests.cli.command import Ended, keyiso
-from tests.conformance.test_users import (
+from tests.conformance.world import (
     ALICE,
     KEYISO,
     TRUSTLET,
     SystemInstance,
     World,
-    homes,
-    python,
     uid_of,
 )
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users needs root")
-
-__all__ = ["homes", "python"]
 
 DATA = b"data"
 

@@ -60,6 +60,7 @@ FLOORS = {
     "magics": 0,
     "names": 0,
     "paths": 0,
+    "quotas": 0,
     "status": 0,
 }
 """The floor of every package and module directly under ``keyiso``. The modules of the ground

@@ -28,7 +28,9 @@ from keyiso.wire.operations import (
 from tests.unit.fake_clock import FakeClock
 from tests.unit.samples import header
 
-CLIENT = Client(Peer(4711, 1000, 100, frozenset({100})), "nginx", b"g" * 32)
+CLIENT = Client(
+    Peer(4711, 1000, 100, frozenset({100})), "nginx", b"g" * 32, b"c" * 16, lambda: True
+)
 ERROR = ncrypt_error(Status.NTE_BAD_KEYSET, "cause", "action", (Hop("keyiso", 2, "OpenKey"),))
 NAME = "we\nb".encode("utf-16-le")
 

@@ -6,11 +6,17 @@ from collections.abc import Iterator
 import pytest
 
 from keyiso.clock import SystemClock
+from keyiso.errors import NCryptError
 from keyiso.server.background import Background
 from keyiso.server.loop import Loop
 from keyiso.server.promise import Promise
+from keyiso.status import Status
 
 GUARD_SECONDS = 60
+
+
+def wanted() -> bool:
+    return True
 
 
 @pytest.fixture
@@ -23,7 +29,7 @@ def loop() -> Iterator[Loop]:
 
 def test_work_is_done_in_another_thread_and_told_in_the_loops(loop: Loop) -> None:
     threads: list[threading.Thread] = []
-    promise = Background(loop).run(lambda: threads.append(threading.current_thread()))
+    promise = Background(loop).run(lambda: threads.append(threading.current_thread()), wanted)
     promise.when_kept(lambda: threads.append(threading.current_thread()))
     promise.when_kept(loop.stop)
     loop.run()
@@ -41,7 +47,7 @@ def test_works_are_done_one_after_the_other_with_their_values(loop: Loop) -> Non
         return number * number
 
     promises: list[Promise[int]] = [
-        background.run(lambda number=number: work(number))  # type: ignore[misc]
+        background.run(lambda number=number: work(number), wanted)  # type: ignore[misc]
         for number in range(50)
     ]
     promises[-1].when_kept(loop.stop)
@@ -58,8 +64,8 @@ def test_work_that_fails_breaks_its_promise_and_no_other(loop: Loop, error: Base
     def fail() -> None:
         raise error
 
-    failed = background.run(fail)
-    good = background.run(lambda: "good")
+    failed = background.run(fail, wanted)
+    good = background.run(lambda: "good", wanted)
     good.when_kept(loop.stop)
     loop.run()
 
@@ -72,8 +78,21 @@ def test_the_loop_goes_on_meanwhile(loop: Loop) -> None:
     """The work waits for the loop here, which would be for ever if the loop waited for it."""
     gone_on = threading.Event()
     loop.call_soon(gone_on.set)
-    promise = Background(loop).run(lambda: gone_on.wait(GUARD_SECONDS))
+    promise = Background(loop).run(lambda: gone_on.wait(GUARD_SECONDS), wanted)
     promise.when_kept(loop.stop)
     loop.run()
 
     assert promise.result()
+
+
+def test_what_nobody_wants_any_more_is_not_begun(loop: Loop) -> None:
+    background = Background(loop)
+    done: list[str] = []
+    unwanted = background.run(lambda: done.append("unwanted"), lambda: False)
+    background.run(lambda: done.append("wanted"), wanted).when_kept(loop.stop)
+    loop.run()
+
+    assert done == ["wanted"]
+    with pytest.raises(NCryptError) as caught:
+        unwanted.result()
+    assert caught.value.status == Status.KEYISO_E_STALE

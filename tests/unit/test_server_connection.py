@@ -10,11 +10,13 @@ import pytest
 from keyiso import limits
 from keyiso.crypto.signatures import NO_PADDING
 from keyiso.errors import Hop, NCryptError, ncrypt_error
+from keyiso.quotas import Quotas
 from keyiso.server.connection import DONE, Connection, Endpoint, WithDescriptor
 from keyiso.server.identity import Identity
 from keyiso.server.loop import Loop
 from keyiso.server.peer import Peer
 from keyiso.server.promise import Promise
+from keyiso.server.shares import Share, Shares
 from keyiso.status import Status
 from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Return, Welcome
 from keyiso.wire.operations import ChannelOperation, Ping, Release, Sign, Signature
@@ -33,11 +35,12 @@ class Service:
     def __init__(self, loop: Loop, handlers: dict[type, Callable[..., Any]]) -> None:
         ours, self.socket = socket.socketpair()
         self.socket.setblocking(False)
+        quotas = Quotas()
+        self.shares = Shares(Share(quotas.limit("connections_per_user")), quotas)
         self.session = Session(Role.CLIENT, client_decoder(), frame_bytes=limits.KEY_FRAME_BYTES)
         self.heard: list[Message] = []
         self.ended = False
         self.events: list[str] = []
-        self.held: list[tuple[int, int]] = []
         endpoint = Endpoint(
             operations=ChannelOperation,
             handlers=handlers,
@@ -52,15 +55,30 @@ class Service:
             endpoint,
             ours,
             PEER,
+            self.shares,
             lambda connection: self.events.append("ended"),
-            self._hold,
         )
-        self.most_held = 1 << 20
 
-    def _hold(self, uid: int, change: int) -> None:
-        self.held.append((uid, change))
-        if sum(one for _, one in self.held) > self.most_held:
-            raise ncrypt_error(Status.KEYISO_E_LIMIT, "too much is held")
+    def half_sent(self) -> int:
+        """Bytes that the connection holds of its user's share."""
+        return self._held(self.shares.half_sent, limits.HALF_SENT_BYTES_PER_USER)
+
+    def unsent(self) -> int:
+        return self._held(self.shares.unsent, limits.UNSENT_BYTES_PER_USER)
+
+    def _held(self, share: Share, most: int) -> int:
+        """What cannot be taken is held: found by halving."""
+        low, high = 0, most
+        while low < high:
+            middle = (low + high + 1) // 2
+            try:
+                share.take(PEER.uid, middle)
+            except NCryptError:
+                high = middle - 1
+            else:
+                share.give_back(PEER.uid, middle)
+                low = middle
+        return most - low
 
     def ask(self, *calls: Call[Any]) -> None:
         self.socket.send(b"".join(map(self.session.send, calls)))
@@ -363,22 +381,23 @@ def test_half_a_frame_is_held_and_given_back(loop: Loop, serve: Callable[..., Se
         frame = service.session.send(Call(1, Ping()))
         service.socket.send(frame[:3])
         yield from rounds(2)
-        assert service.held == [(1000, 3)]
+        assert service.half_sent() == 3
         service.socket.send(frame[3:] + frame[:6])
         yield from rounds(2)
-        assert service.held == [(1000, 3), (1000, 3)]
+        assert service.half_sent() == 6
         service.connection.close()
 
     play(loop, script())
 
-    assert sum(change for _, change in service.held) == 0
+    assert service.half_sent() == 0
 
 
 def test_who_holds_too_much_is_told_and_dropped_and_gives_it_back(
     loop: Loop, serve: Callable[..., Service]
 ) -> None:
     service = serve()
-    service.most_held = 100
+    others = limits.HALF_SENT_BYTES_PER_USER - 100
+    service.shares.half_sent.take(PEER.uid, others)
 
     def script() -> Script:
         yield from service.greet()
@@ -389,7 +408,8 @@ def test_who_holds_too_much_is_told_and_dropped_and_gives_it_back(
 
     assert isinstance(service.heard[0], Refusal)
     assert service.heard[0].status == Status.KEYISO_E_LIMIT
-    assert sum(change for _, change in service.held) == 0
+    assert "HALF_SENT_BYTES_PER_USER" in service.heard[0].cause
+    assert service.half_sent() == others
 
 
 def test_a_frame_must_be_whole_some_day(
@@ -453,6 +473,172 @@ def test_each_frame_has_its_own_time(
             assert service.connection.open
 
     play(loop, script())
+
+
+def test_frames_in_pieces_leave_no_timers_behind(
+    loop: Loop, clock: FakeClock, serve: Callable[..., Service]
+) -> None:
+    """One for the connection, however many frames come in pieces before it is due."""
+    service = serve(ping=lambda *_: DONE)
+
+    def script() -> Script:
+        yield from service.greet()
+        timers = len(loop._timers)
+        for number in range(1, 50):
+            frame = service.session.send(Call(number, Ping()))
+            service.socket.send(frame[:5])
+            yield from rounds(2)
+            service.socket.send(frame[5:])
+            yield from service.hear(number)
+        assert len(loop._timers) <= timers + 1
+
+    play(loop, script())
+
+
+# --- what is not answered at once ---------------------------------------------------------------
+
+
+def test_so_many_calls_of_a_connection_are_worked_on_at_a_time(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    """The others wait, and come when one is done."""
+    begun: list[Promise[Any]] = []
+
+    async def slow(connection: Connection, call: Call[Any]) -> Any:
+        begun.append(Promise())
+        return await begun[-1]
+
+    service = serve(ping=slow)
+    count = 2 * limits.CALLS_PER_TURN
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(*(Call(number, Ping()) for number in range(1, count + 1)))
+        yield from rounds(5)
+        assert len(begun) == limits.CALLS_PER_TURN
+        begun[0].keep(DONE)
+        begun[1].keep(DONE)
+        yield from rounds(5)
+        assert len(begun) == limits.CALLS_PER_TURN + 2
+        for number in range(2, count):
+            yield from rounds(3)
+            begun[number].keep(DONE)
+        yield from service.hear(count)
+
+    play(loop, script())
+
+    answered = [answer.call_id for answer in service.heard if isinstance(answer, Return)]
+    assert sorted(answered) == [*range(1, count + 1)]
+
+
+def test_a_user_has_a_share_of_what_is_worked_on(loop: Loop, serve: Callable[..., Service]) -> None:
+    """What is above it is refused, and the connection goes on."""
+    begun: list[Promise[Any]] = []
+
+    async def slow(connection: Connection, call: Call[Any]) -> Any:
+        begun.append(Promise())
+        return await begun[-1]
+
+    service = serve(ping=slow, release=lambda *_: DONE)
+    service.shares.calls.take(PEER.uid, limits.CALLS_PER_USER - 2)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(*(Call(number, Ping()) for number in (1, 2, 3)))
+        yield from service.hear()
+        assert isinstance(service.heard[0], Failure)
+        assert service.heard[0].call_id == 3
+        assert "CALLS_PER_USER" in service.heard[0].cause
+        service.ask(Call(4, Release(1)))
+        begun[0].keep(DONE)
+        yield from service.hear(3)
+        service.ask(Call(5, Ping()))
+        yield from Until(lambda: len(begun) == 3)
+
+    play(loop, script())
+
+
+def test_what_is_worked_on_is_given_back_when_its_client_has_gone(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    begun: list[Promise[Any]] = []
+
+    async def slow(connection: Connection, call: Call[Any]) -> Any:
+        begun.append(Promise())
+        return await begun[-1]
+
+    service = serve(ping=slow)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(*(Call(number, Ping()) for number in (1, 2, 3)))
+        yield from Until(lambda: len(begun) == 3)
+        service.connection.close()
+        for promise in begun:
+            promise.break_with(ncrypt_error(Status.KEYISO_E_STALE, "too late"))
+
+    play(loop, script())
+    service.shares.calls.take(PEER.uid, limits.CALLS_PER_USER)
+
+
+def test_a_turn_is_not_only_bounded_by_calls(
+    loop: Loop, clock: FakeClock, serve: Callable[..., Service]
+) -> None:
+    """Signatures of a very long key, say: each takes half a second."""
+    order: list[str] = []
+
+    def slow(connection: Connection, call: Call[Any]) -> Any:
+        order.append("greedy")
+        clock.advance(0.5)
+        return DONE
+
+    def quick(connection: Connection, call: Call[Any]) -> Any:
+        order.append("modest")
+        return DONE
+
+    greedy, modest = serve(ping=slow), serve(ping=quick)
+
+    def script() -> Script:
+        yield from greedy.greet()
+        yield from modest.greet()
+        greedy.ask(*(Call(number, Ping()) for number in range(1, 11)))
+        modest.ask(Call(1, Ping()))
+        yield from greedy.hear(10)
+
+    play(loop, script())
+
+    assert order.index("modest") <= 2
+
+
+def test_answers_that_nobody_reads_are_held_and_given_back(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    service = serve(sign=lambda *_: Signature(bytes(60_000)))
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(*(Call(number, Sign(1, b"", NO_PADDING)) for number in range(1, 15)))
+        yield from rounds(20)
+        assert service.unsent() > 100_000
+        yield from service.hear(14)
+        assert service.unsent() == 0
+
+    play(loop, script())
+
+
+def test_whose_user_reads_too_little_is_dropped(loop: Loop, serve: Callable[..., Service]) -> None:
+    service = serve(sign=lambda *_: Signature(bytes(60_000)))
+    others = limits.UNSENT_BYTES_PER_USER - 1000
+    service.shares.unsent.take(PEER.uid, others)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(*(Call(number, Sign(1, b"", NO_PADDING)) for number in range(1, 15)))
+        yield from Until(lambda: not service.connection.open)
+
+    play(loop, script())
+
+    assert service.unsent() == others
 
 
 # --- descriptors -------------------------------------------------------------------------------

@@ -374,3 +374,30 @@ def test_the_loop_does_not_wait_while_there_is_a_call_for_the_next_round(real_lo
 def test_a_closed_loop_leaves_no_descriptor() -> None:
     with nothing_left_open():
         Loop(FakeClock()).close()
+
+
+def test_a_timer_that_is_due_does_not_wait_for_everybody_who_is_ready(
+    loop: Loop, clock: FakeClock
+) -> None:
+    """A thousand clients may be ready at once, and a service that beats too late is killed."""
+    order: list[str] = []
+    pairs = [socket.socketpair() for _ in range(3)]
+    for ours, theirs in pairs:
+        theirs.send(b"x")
+
+        def ready(events: int, ours: socket.socket = ours) -> None:
+            ours.recv(1)
+            order.append("client")
+            clock.advance(1)
+            if order.count("client") == 3:
+                loop.stop()
+
+        loop.watch(ours, READ, ready)
+    loop.call_later(1.5, lambda: order.append("timer"))
+    loop.run()
+    for ours, theirs in pairs:
+        loop.forget(ours)
+        ours.close()
+        theirs.close()
+
+    assert order == ["client", "client", "timer", "client"]

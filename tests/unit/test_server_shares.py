@@ -2,90 +2,69 @@
 
 import pytest
 
-from keyiso import limits
 from keyiso.errors import NCryptError
-from keyiso.server.shares import Shares
+from keyiso.quotas import Limit
+from keyiso.server.shares import Share
 from keyiso.status import Status
 
 
-@pytest.fixture
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Five connections in all, three of a user, a hundred bytes of a user."""
-    monkeypatch.setattr(limits, "CONNECTIONS", 5)
-    monkeypatch.setattr(limits, "CONNECTIONS_PER_USER", 3)
-    monkeypatch.setattr(limits, "HALF_SENT_BYTES_PER_USER", 100)
-
-
-def refused(shares: Shares, uid: int) -> bool:
+def refused(share: Share, uid: int, amount: int = 1) -> bool:
     try:
-        shares.admit(uid)
+        share.take(uid, amount)
     except NCryptError as error:
         assert error.status == Status.KEYISO_E_LIMIT
         return True
     return False
 
 
-@pytest.mark.usefixtures("few")
-def test_a_user_has_a_share_of_the_connections() -> None:
-    shares = Shares()
-
-    assert [refused(shares, 1000) for _ in range(4)] == [False, False, False, True]
-    assert not refused(shares, 1001)
+@pytest.fixture
+def share() -> Share:
+    """Five in all, three for a user."""
+    return Share(Limit("EACH", 3), together=Limit("TOGETHER", 5))
 
 
-@pytest.mark.usefixtures("few")
-def test_all_users_together_have_no_more_than_there_are() -> None:
-    shares = Shares()
-
-    assert [refused(shares, uid) for uid in (1, 2, 3, 4, 5, 6)] == [False] * 5 + [True]
+def test_a_user_has_a_share(share: Share) -> None:
+    assert [refused(share, 1000) for _ in range(4)] == [False, False, False, True]
+    assert not refused(share, 1001)
 
 
-@pytest.mark.usefixtures("few")
-def test_who_leaves_makes_room() -> None:
-    shares = Shares()
+def test_all_users_together_have_no_more_than_there_is(share: Share) -> None:
+    assert [refused(share, uid) for uid in (1, 2, 3, 4, 5, 6)] == [False] * 5 + [True]
+
+
+def test_who_gives_back_makes_room(share: Share) -> None:
     for _ in range(20):
         for _ in range(3):
-            shares.admit(1000)
+            share.take(1000)
         for _ in range(3):
-            shares.leave(1000)
+            share.give_back(1000)
 
-    assert [refused(shares, uid) for uid in (1, 2, 3, 4, 5)] == [False] * 5
-
-
-@pytest.mark.usefixtures("few")
-def test_who_was_refused_takes_nothing() -> None:
-    shares = Shares()
-    assert sum(refused(shares, 1000) for _ in range(100)) == 97
-    shares.leave(1000)
-
-    assert not refused(shares, 1000)
+    assert [refused(share, uid) for uid in (1, 2, 3, 4, 5)] == [False] * 5
 
 
-@pytest.mark.usefixtures("few")
-def test_a_user_has_a_share_of_what_waits_for_the_rest_of_its_frame() -> None:
-    shares = Shares()
-    shares.hold(1000, 60)
-    shares.hold(1000, 40)
-    shares.hold(1001, 100)
+def test_who_was_refused_has_nothing_of_it(share: Share) -> None:
+    assert sum(refused(share, 1000) for _ in range(100)) == 97
+    share.give_back(1000)
 
-    with pytest.raises(
-        NCryptError, match="uid 1000 has reached HALF_SENT_BYTES_PER_USER"
-    ) as caught:
-        shares.hold(1000, 1)
-    assert caught.value.status == Status.KEYISO_E_LIMIT
+    assert not refused(share, 1000)
 
 
-@pytest.mark.usefixtures("few")
-def test_what_was_refused_is_held_until_it_is_given_back() -> None:
-    """The connection that has it is ended, and gives it all back."""
-    shares = Shares()
-    shares.hold(1000, 90)
-    with pytest.raises(NCryptError):
-        shares.hold(1000, 50)
-    with pytest.raises(NCryptError):
-        shares.hold(1000, -20)
-    shares.hold(1000, -30)
-    shares.hold(1000, 10)
+def test_much_at_once_fits_or_does_not(share: Share) -> None:
+    assert refused(share, 1000, 4)
+    assert not refused(share, 1000, 3)
+    assert refused(share, 1001, 3)
+    assert not refused(share, 1001, 2)
 
-    with pytest.raises(NCryptError):
-        shares.hold(1000, 1)
+
+def test_the_refusal_says_who_is_full_of_what(share: Share) -> None:
+    with pytest.raises(NCryptError, match=r"uid 1000 has reached EACH \(3\)"):
+        share.take(1000, 4)
+    share.take(1000, 3)
+    with pytest.raises(NCryptError, match=r"the service has reached TOGETHER \(5\)"):
+        share.take(1001, 3)
+
+
+def test_there_may_be_no_bound_for_all_together() -> None:
+    share = Share(Limit("EACH", 3))
+
+    assert not any(refused(share, uid, 3) for uid in range(1000))

@@ -627,5 +627,25 @@ def test_a_key_may_be_revoked_again(store: Store) -> None:
     assert store.read.revoked() == (b"k" * 16,)
 
 
+def test_a_revocation_is_forgotten_with_the_next_change(store: Store) -> None:
+    """That it was told everywhere is not worth a commit of its own."""
+    store.change(lambda change: change.revoke(b"k" * 16, BOOT))
+    store.change(lambda change: change.revoke(b"l" * 16, BOOT))
+    store.writer.submit_with_next(lambda change: change.forget_revoked((b"k" * 16, b"x" * 16)))
+    assert len(store.read.revoked()) == 2
+
+    store.add(stored(1))
+    assert store.read.revoked() == (b"l" * 16,)
+
+
+def test_what_goes_with_the_next_change_does_not_suffer_from_it(store: Store) -> None:
+    store.add(stored(1))
+    store.change(lambda change: change.revoke(b"k" * 16, BOOT))
+    store.writer.submit_with_next(lambda change: change.forget_revoked((b"k" * 16,)))
+
+    assert status_of(lambda: store.add(stored(2))) == Status.KEYISO_E_STORE
+    assert store.read.revoked() == ()
+
+
 def test_deleting_what_is_not_there_is_no_error(store: Store) -> None:
     store.change(lambda change: change.delete(b"k" * 16))

@@ -11,7 +11,7 @@ from keyiso.trustlet.uses import ChannelUser, UseCounts
 from keyiso.wire.operations import FailedUse, KeyUse, Sign, Uses
 from tests.unit.samples import header
 
-ALICE = ChannelUser(b"c" * 16, 1000, 4711, "nginx")
+ALICE = ChannelUser(b"c" * 16, 1000, 4711, "nginx", b"k" * 16)
 KEY = header()
 
 
@@ -70,7 +70,7 @@ def test_equal_failures_are_one_with_their_number(counting: Counting) -> None:
     counting.fail(5, trace="00-first")
     counting.fail(5, trace="00-last")
     counting.fail(6)
-    counting.fail(5, ChannelUser(b"d" * 16, 1001, 4712, "other"))
+    counting.fail(5, ChannelUser(b"d" * 16, 1001, 4712, "other", b"k" * 16))
     uses = counting.counts.take()
 
     assert uses.made == (KeyUse(KEY.key_id, "Sign", 4),)
@@ -200,7 +200,7 @@ def test_a_failure_whose_use_was_told_before_is_told_too(counting: Counting) -> 
 
 
 def test_the_largest_batch_fits_into_a_frame(counting: Counting) -> None:
-    user = ChannelUser(b"c" * 16, 2**32, 2**32, "\u20ac" * limits.HOP_TEXT_BYTES)
+    user = ChannelUser(b"c" * 16, 2**32, 2**32, "\u20ac" * limits.HOP_TEXT_BYTES, b"k" * 16)
     key = header(name=b"n" * 2 * limits.NAME_UNITS, provider="\u20ac" * limits.PROVIDER_NAME_UNITS)
     for number in range(limits.USES_PER_BATCH):
         counting.use(number.to_bytes(16, "big"))

@@ -19,6 +19,7 @@ KEYISO = {
     "keyiso.limits",
     "keyiso.magics",
     "keyiso.names",
+    "keyiso.quotas",
     "keyiso.server",
     "keyiso.status",
     "keyiso.trustlet",

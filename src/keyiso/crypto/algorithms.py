@@ -58,6 +58,12 @@ class Algorithm:
     curve: type[ec.EllipticCurve] | None = None
 
 
+def takes_long_to_generate(algorithm: str, bits: int) -> bool:
+    """A key that others should not wait behind while it is made; RSA-16384 takes a minute."""
+    known = ALGORITHMS.get(algorithm)
+    return known is not None and known.slow_to_generate and bits > limits.SHORT_RSA_BITS
+
+
 def _rsa() -> Algorithm:
     return Algorithm(
         name="RSA",

@@ -45,11 +45,7 @@ def seal_import(pkcs8: bytes, worker_key: bytes, terms: msgspec.Struct) -> bytes
 
 def open_import(sealed: bytes, key: X25519PrivateKey, terms: msgspec.Struct) -> bytes:
     """The private key that was sealed under exactly these terms. Raises ``NTE_BAD_DATA``."""
-    if len(sealed) > limits.PRIVATE_KEY_BYTES + _OVERHEAD:
-        raise ncrypt_error(
-            Status.KEYISO_E_LIMIT,
-            f"the sealed import holds more than PRIVATE_KEY_BYTES ({limits.PRIVATE_KEY_BYTES})",
-        )
+    check_import_length(sealed)
     if sealed[:1] != bytes([VERSION]):
         raise ncrypt_error(Status.NTE_BAD_VER, "the sealed import has a version not known here")
     try:
@@ -59,6 +55,20 @@ def open_import(sealed: bytes, key: X25519PrivateKey, terms: msgspec.Struct) -> 
             Status.NTE_BAD_DATA,
             "the sealed import was not made for this worker and these terms",
         ) from None
+
+
+def check_import_length(sealed: bytes) -> None:
+    """Raise ``KEYISO_E_LIMIT`` for what holds more than any private key has."""
+    if len(sealed) > limits.PRIVATE_KEY_BYTES + _OVERHEAD:
+        raise ncrypt_error(
+            Status.KEYISO_E_LIMIT,
+            f"the sealed import holds more than PRIVATE_KEY_BYTES ({limits.PRIVATE_KEY_BYTES})",
+        )
+
+
+def takes_long_to_validate(sealed: bytes) -> bool:
+    """A key that others should not wait behind while its numbers are checked."""
+    return len(sealed) > limits.SHORT_IMPORT_BYTES
 
 
 def _info(terms: msgspec.Struct) -> bytes:

@@ -10,9 +10,11 @@ from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from keyiso import limits
 from keyiso.crypto.algorithms import ALGORITHMS, Algorithm, algorithm_of_curve, check_length
 from keyiso.crypto.key_types import AsymmetricPrivateKey, PrivateKey, SymmetricKey, bits_of
 from keyiso.crypto.public_keys import public_key_der
+from keyiso.crypto.rsa_numbers import check_rsa_numbers
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import NCRYPT_ALLOW_KEY_AGREEMENT_FLAG, NCRYPT_ALLOW_SIGNING_FLAG
 from keyiso.status import Status
@@ -82,6 +84,10 @@ def imported_private_key(pkcs8: bytes, usage: int) -> tuple[PrivateKey, Algorith
     claimed = _load(pkcs8, skip_validation=True)
     algorithm = _algorithm_of(claimed, usage)
     check_length(algorithm, bits_of(claimed))  # before the validation, which takes long
+    if isinstance(claimed, rsa.RSAPrivateKey) and claimed.key_size > limits.SHORT_RSA_BITS:
+        # The library's validation would stop every thread of the process for a minute.
+        check_rsa_numbers(claimed.private_numbers())
+        return claimed, algorithm
     return _load(pkcs8, skip_validation=False), algorithm
 
 

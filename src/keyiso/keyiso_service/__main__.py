@@ -14,6 +14,7 @@ from keyiso.events.log import EventLog
 from keyiso.events.writer import EventWriter
 from keyiso.keyiso_service.access import Authority
 from keyiso.keyiso_service.audit import Audit
+from keyiso.keyiso_service.ephemeral_keys import EphemeralKeys
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.key_uses import KeyUses
 from keyiso.keyiso_service.service import KeyIsoService
@@ -25,9 +26,10 @@ from keyiso.server.startup import (
     StartupError,
     harden_process,
     inherited_sockets,
-    raise_descriptor_limit,
     stop_on_signals,
+    usable_quotas,
 )
+from keyiso.store.ephemerals import EphemeralStore
 
 
 def main(arguments: list[str]) -> int:
@@ -35,8 +37,8 @@ def main(arguments: list[str]) -> int:
     try:
         sockets = inherited_sockets()
         harden_process()
-        raise_descriptor_limit()
-    except (StartupError, OSError) as error:
+        quotas = usable_quotas(options.limit)
+    except (StartupError, NCryptError, OSError) as error:
         print(f"keyiso {options.service}: {error}", file=sys.stderr)
         return 1
     loop = Loop(SystemClock())
@@ -46,19 +48,26 @@ def main(arguments: list[str]) -> int:
     audit = Audit(_event_writer(options), loop.clock)
     uses = KeyUses(loop, audit)
     store = KeyStore(loop, options.store, identity.boot_id)
+    ephemerals = EphemeralStore(options.ephemerals, identity.boot_id)
+    workers = Workers(
+        loop, options.service, options.worker, _revoked_keys(store), uses.take, quotas
+    )
     service = KeyIsoService(
         loop,
         identity,
         store,
-        Workers(loop, options.service, options.worker, _revoked_keys(store), uses.take),
+        workers,
         Authority(options.system, frozenset(options.manager_uid), frozenset(options.manager_gid)),
+        EphemeralKeys(loop, identity, ephemerals, workers, quotas),
         audit,
         uses,
+        quotas=quotas,
     )
     service.listen(sockets["control"])
     loop.run()
     uses.tell_all()
     store.close()
+    ephemerals.close()
     return 0
 
 
@@ -84,12 +93,14 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="keyiso.keyiso_service")
     parser.add_argument("--service", default="keyiso")
     parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--ephemerals", type=Path, required=True)
     parser.add_argument("--events", type=Path, required=True)
     parser.add_argument("--journal", type=Path)
     parser.add_argument("--worker", type=Path, action="append", default=[])
     parser.add_argument("--system", action="store_true")
     parser.add_argument("--manager-uid", type=int, action="append", default=[])
     parser.add_argument("--manager-gid", type=int, action="append", default=[])
+    parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     return parser.parse_args(arguments)
 
 

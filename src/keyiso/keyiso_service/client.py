@@ -1,6 +1,7 @@
 """A bound client of the KeyIso service."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from keyiso.errors import ncrypt_error
@@ -18,6 +19,10 @@ class Client:
     """The client's own word for itself, printable; for people only."""
     group: bytes
     """SHA-256 of the secret that opens its ephemeral keys."""
+    connection_id: bytes
+    """Random, 16 bytes: what tells its connection from others at a worker."""
+    here: Callable[[], bool]
+    """The connection is still open, so that somebody wants an answer."""
 
 
 def hash_of_group(secret: bytes) -> bytes:

@@ -5,20 +5,22 @@ returns the first result. A change that takes a key away revokes it in every wor
 caller hears of success.
 """
 
-import hmac
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
-from keyiso import limits
+from keyiso.crypto.algorithms import takes_long_to_generate
+from keyiso.crypto.import_seal import check_import_length, takes_long_to_validate
 from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import KeyHeader, Right, Scope
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.access import Authority, check_access, no_such_key
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client
+from keyiso.keyiso_service.ephemeral_keys import EphemeralKeys
 from keyiso.keyiso_service.finding import check_row, partition_of
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.property_changes import set_property
@@ -30,12 +32,13 @@ from keyiso.keyiso_service.terms import (
     check_terms,
     request_hash,
 )
-from keyiso.keyiso_service.turns import Turns
+from keyiso.keyiso_service.turns import NamedTurns
 from keyiso.keyiso_service.workers import Workers
 from keyiso.names import check_name
+from keyiso.quotas import Quotas
 from keyiso.server.identity import Identity
 from keyiso.status import Status
-from keyiso.store.keys import KeyReader, StoredKey, StoredProperty
+from keyiso.store.keys import KeyReader, Remembered, StoredKey, StoredProperty
 from keyiso.store.writer import KeyTransaction
 from keyiso.wire.messages import Call
 from keyiso.wire.operations import (
@@ -50,8 +53,8 @@ from keyiso.wire.operations import (
     KeyGrant,
     KeyProperty,
     KeyTerms,
-    ReleaseEphemeral,
     Sealed,
+    SealProperty,
 )
 
 _OVERWRITE_TRIES: Final = 8
@@ -77,24 +80,31 @@ class KeyChanges:
         store: KeyStore,
         workers: Workers,
         authority: Authority,
+        ephemerals: EphemeralKeys,
         audit: Audit,
+        quotas: Quotas,
     ) -> None:
+        self._ephemerals = ephemerals
+        self._quotas = quotas
         self._identity = identity
         self._store = store
         self._workers = workers
         self._authority = authority
         self._audit = audit
-        self._turns = Turns()
+        self._turns = NamedTurns()
 
     async def create(self, client: Client, call: Call[CreateKey]) -> Created:
         """Generate a key and, unless it is ephemeral, store it."""
         operation = call.operation
 
         async def generate(grant: KeyGrant) -> Sealed:
-            worker = self._workers.for_generation(operation.terms.algorithm)
-            return await worker.call(
-                Generate(operation.terms, grant), trace=call.trace, hops=self._hops(call)
-            )
+            terms = operation.terms
+            worker = self._workers.for_generation(terms.algorithm)
+            long = takes_long_to_generate(terms.algorithm, terms.bits)
+            async with self._workers.working_turn(worker, client, long=long):
+                return await worker.call(
+                    Generate(terms, grant), trace=call.trace, hops=self._hops(call)
+                )
 
         return await self._make(
             _Wish(client, call, operation.terms, operation.properties, generate)
@@ -105,12 +115,15 @@ class KeyChanges:
         operation = call.operation
 
         async def take_over(grant: KeyGrant) -> Sealed:
+            check_import_length(operation.sealed)
             worker = self._workers.with_instance(operation.worker_instance)
-            return await worker.call(
-                Import(operation.terms, grant, operation.sealed),
-                trace=call.trace,
-                hops=self._hops(call),
-            )
+            long = takes_long_to_validate(operation.sealed)
+            async with self._workers.working_turn(worker, client, long=long):
+                return await worker.call(
+                    Import(operation.terms, grant, operation.sealed),
+                    trace=call.trace,
+                    hops=self._hops(call),
+                )
 
         return await self._make(
             _Wish(client, call, operation.terms, operation.properties, take_over)
@@ -125,38 +138,6 @@ class KeyChanges:
                 self._audit.delete_failed(client, call, error)
             raise
 
-    async def release_ephemeral(self, client: Client, call: Call[ReleaseEphemeral]) -> Done:
-        """End an ephemeral key for the rest of the boot; one that ended before stays ended."""
-        header = await self._authenticated(client, call.operation.blob, call)
-        boot_id = self._identity.boot_id
-        await self._store.change(lambda change: change.revoke(header.key_id, boot_id))
-        await self._revoke(call, header.key_id)
-        return Done()
-
-    async def own_ephemeral(self, client: Client, blob: bytes, call: Call[Any]) -> KeyHeader:
-        """The authenticated header of this client's own ephemeral key.
-
-        Raises ``KEYISO_E_EPHEMERAL_GONE`` for one that was freed or belongs to somebody else.
-        """
-        header = await self._authenticated(client, blob, call)
-        if self._store.read.is_revoked(header.key_id):
-            raise _ephemeral_gone()
-        return header
-
-    async def _authenticated(self, client: Client, blob: bytes, call: Call[Any]) -> KeyHeader:
-        read_header(blob)  # what is no blob is not worth a worker's time
-        answer = await self._workers.any().call(
-            Authenticate(blob), trace=call.trace, hops=self._hops(call)
-        )
-        header = answer.header
-        if (
-            header.lifetime != "ephemeral"
-            or header.owner != client.peer.uid
-            or not hmac.compare_digest(header.client_group, client.group)
-        ):
-            raise _ephemeral_gone()
-        return header
-
     async def _make(self, wish: "_Wish") -> Created:
         client, terms = wish.client, wish.terms
         try:
@@ -166,10 +147,13 @@ class KeyChanges:
             if terms.scope == "machine":
                 self._authority.check_manages_machine(client.peer)
             if terms.lifetime == "ephemeral":
+                self._ephemerals.check_room(client)
                 sealed = await wish.make(KeyGrant((), 1, client.group))
+                self._ephemerals.add(client, sealed.header)
                 return Created(sealed.header, sealed.blob)
             name = terms.provider, partition_of(terms.scope, terms.owner), terms.name
-            await self._turns.take(name)  # else of many that overwrite, most would work in vain
+            # Else of many that overwrite, most would work in vain.
+            await self._turns.take(name, client.peer.uid, client.here)
             try:
                 return await self._make_persisted(wish)
             finally:
@@ -186,6 +170,8 @@ class KeyChanges:
             if first is not None:
                 return await self._finished(wish, first, repeated=True)
             replaced = self._replaceable(client, terms)
+            if replaced is None:  # the commit decides; this spares the work
+                self._check_key_count(self._store.read, partition_of(terms.scope, terms.owner))
             access = self._authority.default_access(terms.scope, terms.owner)
             generation = 1 if replaced is None else replaced.generation + 1
             sealed = await wish.make(KeyGrant(access, generation, b""))
@@ -215,9 +201,8 @@ class KeyChanges:
                     one.name,
                     partition,
                     await self._workers.seal_property(
-                        sealed.blob,
-                        one.name,
-                        one.value,
+                        wish.client,
+                        SealProperty(sealed.blob, one.name, one.value),
                         trace=wish.call.trace,
                         hops=self._hops(wish.call),
                     ),
@@ -251,8 +236,8 @@ class KeyChanges:
             if present is not None:
                 change.delete(present.key_id)
                 change.revoke(present.key_id, boot_id)
-            elif change.key_count(partition) >= limits.KEYS_PER_USER:
-                raise too_many("stored keys", "KEYS_PER_USER", limits.KEYS_PER_USER)
+            else:
+                self._check_key_count(change, partition)
             change.insert(
                 StoredKey(
                     header.key_id,
@@ -267,7 +252,8 @@ class KeyChanges:
             for one in properties:
                 set_property(change, one)
             made = _Change(header, b"" if present is None else present.key_id)
-            remember(change, uid, terms.operation_id, wish.hash(), msgspec.msgpack.encode(made))
+            result = Remembered(wish.hash(), msgspec.msgpack.encode(made))
+            remember(change, uid, terms.operation_id, result, self._quotas)
             return made
 
         return commit
@@ -297,7 +283,7 @@ class KeyChanges:
             repeated=repeated,
         )
         if made.replaced:
-            await self._revoke(wish.call, made.replaced)
+            await self._revoke(wish.client, wish.call, made.replaced)
         return Created(made.header, b"")
 
     async def _delete(self, client: Client, call: Call[DeleteKey]) -> Done:
@@ -320,7 +306,8 @@ class KeyChanges:
                 raise _not_damaged()  # it was put back, or replaced, while it was looked at
             change.delete(present.key_id)
             change.revoke(present.key_id, boot_id)
-            remember(change, uid, operation.operation_id, hashed, present.key_id)
+            first = Remembered(hashed, present.key_id)
+            remember(change, uid, operation.operation_id, first, self._quotas)
 
         await self._store.change(commit)
         return await self._finish_deletion(client, call, meant.key_id, repeated=False)
@@ -329,7 +316,7 @@ class KeyChanges:
         self, client: Client, call: Call[DeleteKey], key_id: bytes, *, repeated: bool
     ) -> Done:
         self._audit.deleted(client, call, repeated=repeated)
-        await self._revoke(call, key_id)
+        await self._revoke(client, call, key_id)
         return Done()
 
     async def _meant(self, client: Client, call: Call[DeleteKey]) -> StoredKey:
@@ -348,18 +335,20 @@ class KeyChanges:
         if operation.key_id:
             self._check_may_manage(client, present, operation.scope)
         else:
-            await self._check_damaged(present, call)
+            await self._check_damaged(client, present, call)
         return present
 
-    async def _check_damaged(self, present: StoredKey, call: Call[DeleteKey]) -> None:
+    async def _check_damaged(
+        self, client: Client, present: StoredKey, call: Call[DeleteKey]
+    ) -> None:
         """Raise unless a worker, or the row itself, says that the key cannot be read.
 
         What only keeps the key from being read for now, such as a missing root, is raised as it is.
         """
         try:
             check_row(present, read_header(present.blob))
-            await self._workers.any().call(
-                Authenticate(present.blob), trace=call.trace, hops=self._hops(call)
+            await self._workers.ask_any(
+                client, Authenticate(present.blob), trace=call.trace, hops=self._hops(call)
             )
         except NCryptError as error:
             if error.status in _DAMAGED:
@@ -381,8 +370,20 @@ class KeyChanges:
         if scope == "machine":
             self._authority.check_manages_machine(client.peer)
 
-    async def _revoke(self, call: Call[Any], key_id: bytes) -> None:
-        await self._workers.revoke((key_id,), trace=call.trace, hops=self._hops(call))
+    def _check_key_count(self, reader: KeyReader, partition: int) -> None:
+        if reader.key_count(partition) >= self._quotas.keys_per_user:
+            raise too_many("stored keys", self._quotas.limit("keys_per_user"))
+
+    async def finish_revocations(self) -> None:
+        """Revoke what an earlier KeyIso service took away and may not have told every worker."""
+        left = self._store.read.revoked()
+        await self._workers.revoke(os.geteuid(), left, trace="", hops=())
+        self._store.revoked_everywhere(left)
+
+    async def _revoke(self, client: Client, call: Call[Any], key_id: bytes) -> None:
+        uid = client.peer.uid
+        await self._workers.revoke(uid, (key_id,), trace=call.trace, hops=self._hops(call))
+        self._store.revoked_everywhere((key_id,))
 
     def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:
         return self._identity.onward(call.hops, type(call.operation).__name__)
@@ -422,14 +423,6 @@ def _exists(terms: KeyTerms) -> NCryptError:
         Status.NTE_EXISTS,
         "a key of this name exists",
         "Choose another name, or ask for it to be overwritten (NCRYPT_OVERWRITE_KEY_FLAG).",
-    )
-
-
-def _ephemeral_gone() -> NCryptError:
-    return ncrypt_error(
-        Status.KEYISO_E_EPHEMERAL_GONE,
-        "the ephemeral key was freed or is not one of this client",
-        "Create a new key.",
     )
 
 

@@ -62,6 +62,13 @@ class KeyStore:
         """Call after each commit, in the loop."""
         self._tell = tell
 
+    def revoked_everywhere(self, key_ids: tuple[bytes, ...]) -> None:
+        """No worker holds these keys any more: that they were revoked need not be kept. What
+        wrote them is told with its next commit.
+        """
+        if self._writer is not None and key_ids:
+            self._writer.submit_with_next(lambda change: change.forget_revoked(key_ids))
+
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()

@@ -16,9 +16,10 @@ from keyiso.keyiso_service.remembering import first_result, remember
 from keyiso.keyiso_service.terms import check_operation_id, check_property, request_hash
 from keyiso.keyiso_service.workers import Workers
 from keyiso.names import check_property_name, decode_name, printable_name
+from keyiso.quotas import Quotas
 from keyiso.server.identity import Identity
 from keyiso.status import Status
-from keyiso.store.keys import StoredKey, StoredProperty
+from keyiso.store.keys import Remembered, StoredKey, StoredProperty
 from keyiso.store.writer import KeyTransaction
 from keyiso.wire.messages import Call
 from keyiso.wire.operations import (
@@ -27,6 +28,7 @@ from keyiso.wire.operations import (
     GetProperty,
     OpenProperty,
     PropertyValue,
+    SealProperty,
     SetAccess,
     SetProperty,
 )
@@ -46,7 +48,15 @@ class _Outrun(Exception):
 class PropertyChanges:
     """What can be changed of a key that is there."""
 
-    def __init__(self, identity: Identity, store: KeyStore, workers: Workers, audit: Audit) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        store: KeyStore,
+        workers: Workers,
+        audit: Audit,
+        quotas: Quotas,
+    ) -> None:
+        self._quotas = quotas
         self._identity = identity
         self._store = store
         self._workers = workers
@@ -61,7 +71,8 @@ class PropertyChanges:
         if sealed is None:
             name = printable_name(decode_name(operation.property_name))
             raise ncrypt_error(Status.NTE_NOT_FOUND, f"the key has no property '{name}'")
-        return await self._workers.any().call(
+        return await self._workers.ask_any(
+            client,
             OpenProperty(stored.blob, operation.property_name, sealed),
             trace=call.trace,
             hops=self._hops(call),
@@ -74,9 +85,8 @@ class PropertyChanges:
 
         async def prepare(key: StoredKey) -> _Edit:
             sealed = await self._workers.seal_property(
-                key.blob,
-                operation.property_name,
-                operation.value,
+                client,
+                SealProperty(key.blob, operation.property_name, operation.value),
                 trace=call.trace,
                 hops=self._hops(call),
             )
@@ -96,8 +106,8 @@ class PropertyChanges:
         check_access_list(access)
 
         async def prepare(key: StoredKey) -> _Edit:
-            sealed = await self._workers.any().call(
-                ChangeAccess(key.blob, access), trace=call.trace, hops=self._hops(call)
+            sealed = await self._workers.ask_any(
+                client, ChangeAccess(key.blob, access), trace=call.trace, hops=self._hops(call)
             )
 
             def edit(change: KeyTransaction) -> StoredKey:
@@ -108,7 +118,9 @@ class PropertyChanges:
 
         done = await self._change(client, call, prepare)
         key_ids = (call.operation.key_id,)
-        await self._workers.revoke(key_ids, trace=call.trace, hops=self._hops(call))
+        uid = client.peer.uid
+        await self._workers.revoke(uid, key_ids, trace=call.trace, hops=self._hops(call))
+        self._store.revoked_everywhere(key_ids)
         return done
 
     async def _change(
@@ -143,13 +155,37 @@ class PropertyChanges:
             key = self._find(client, operation, Right.MANAGE)
             edit = await prepare(key)
             try:
-                await self._store.change(_commit(operation, uid, hashed, key, edit))
+                await self._store.change(self._commit(operation, uid, hashed, key, edit))
             except _Outrun:
                 continue
             return False
         raise ncrypt_error(
             Status.NTE_FAIL, "the key was changed again and again by others", "Try again."
         )
+
+    def _commit(
+        self,
+        operation: SetProperty | SetAccess,
+        uid: int,
+        hashed: bytes,
+        key: StoredKey,
+        edit: _Edit,
+    ) -> Callable[[KeyTransaction], None]:
+        """The transaction that makes the change once, and only of the key that was prepared."""
+
+        def commit(change: KeyTransaction) -> None:
+            if first_result(change, uid, operation.operation_id, hashed) is not None:
+                return  # the same request, twice on its way
+            present = change.find(key.provider, key.partition, key.name)
+            if present is None or present.key_id != key.key_id:
+                raise no_such_key(operation.scope, operation.name)
+            if present.generation != key.generation:
+                raise _Outrun
+            change.update(replace(edit(change), modified=change.now))
+            first = Remembered(hashed, b"")
+            remember(change, uid, operation.operation_id, first, self._quotas)
+
+        return commit
 
     def _find(
         self, client: Client, operation: GetProperty | SetProperty | SetAccess, right: Right
@@ -180,25 +216,6 @@ def set_property(change: KeyTransaction, stored: StoredProperty) -> None:
     if change.property_bytes(stored.partition) - replaced + added > limits.PROPERTY_BYTES_PER_USER:
         raise _full("PROPERTY_BYTES_PER_USER", limits.PROPERTY_BYTES_PER_USER)
     change.set_property(stored)
-
-
-def _commit(
-    operation: SetProperty | SetAccess, uid: int, hashed: bytes, key: StoredKey, edit: _Edit
-) -> Callable[[KeyTransaction], None]:
-    """The transaction that makes the change once, and only of the key that was prepared."""
-
-    def commit(change: KeyTransaction) -> None:
-        if first_result(change, uid, operation.operation_id, hashed) is not None:
-            return  # the same request, twice on its way
-        present = change.find(key.provider, key.partition, key.name)
-        if present is None or present.key_id != key.key_id:
-            raise no_such_key(operation.scope, operation.name)
-        if present.generation != key.generation:
-            raise _Outrun
-        change.update(replace(edit(change), modified=change.now))
-        remember(change, uid, operation.operation_id, hashed, b"")
-
-    return commit
 
 
 def _full(name: str, limit: int) -> NCryptError:

@@ -2,10 +2,10 @@
 
 import hmac
 
-from keyiso import limits
 from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.quotas import Limit, Quotas
 from keyiso.status import Status
-from keyiso.store.keys import KeyReader
+from keyiso.store.keys import KeyReader, Remembered
 from keyiso.store.writer import KeyTransaction
 
 
@@ -27,18 +27,18 @@ def first_result(
 
 
 def remember(
-    change: KeyTransaction, uid: int, operation_id: bytes, request_hash: bytes, result: bytes
+    change: KeyTransaction, uid: int, operation_id: bytes, first: Remembered, quotas: Quotas
 ) -> None:
     """Note what the operation id did, in the transaction that does it."""
-    if change.operation_count(uid) >= limits.OPERATION_IDS_PER_USER:
-        raise too_many(
-            "changes in a short time", "OPERATION_IDS_PER_USER", limits.OPERATION_IDS_PER_USER
-        )
-    change.remember(uid, operation_id, request_hash, result)
+    if change.operation_count(uid) >= quotas.operation_ids_per_user:
+        raise too_many("changes in a short time", quotas.limit("operation_ids_per_user"))
+    change.remember(uid, operation_id, first.request_hash, first.result)
 
 
-def too_many(what: str, name: str, limit: int) -> NCryptError:
+def too_many(what: str, limit: Limit) -> NCryptError:
     """``KEYISO_E_LIMIT``."""
     return ncrypt_error(
-        Status.KEYISO_E_LIMIT, f"the user has {name} ({limit}) {what}", "Delete some, or wait."
+        Status.KEYISO_E_LIMIT,
+        f"the user has {limit.name} ({limit.value}) {what}",
+        "Delete some, or wait.",
     )

@@ -1,5 +1,6 @@
 """The KeyIso service's control endpoint."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.access import Authority, check_access
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client, bound_client, hash_of_group
+from keyiso.keyiso_service.ephemeral_keys import EphemeralKeys
 from keyiso.keyiso_service.finding import find_key, partition_of
 from keyiso.keyiso_service.key_changes import KeyChanges
 from keyiso.keyiso_service.key_store import KeyStore
@@ -21,10 +23,12 @@ from keyiso.keyiso_service.terms import check_provider
 from keyiso.keyiso_service.watching import Watching
 from keyiso.keyiso_service.workers import Workers
 from keyiso.names import check_name, printable_name
+from keyiso.quotas import Quotas
 from keyiso.server.connection import DONE, Connection, Endpoint, WithDescriptor
 from keyiso.server.identity import Identity
 from keyiso.server.listener import Listener
 from keyiso.server.loop import Loop
+from keyiso.server.promise import run_coroutine
 from keyiso.status import Status
 from keyiso.store.keys import StoredKey
 from keyiso.store.schema import MACHINE
@@ -79,11 +83,14 @@ class KeyIsoService:
         store: KeyStore,
         workers: Workers,
         authority: Authority,
+        ephemerals: EphemeralKeys,
         audit: Audit,
         uses: KeyUses,
         *,
+        quotas: Quotas,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        self._quotas = quotas
         self._random = random
         self._loop = loop
         self._identity = identity
@@ -92,9 +99,10 @@ class KeyIsoService:
         self._authority = authority
         self._audit = audit
         self._uses = uses
-        self._changes = KeyChanges(identity, store, workers, authority, audit)
-        self._properties = PropertyChanges(identity, store, workers, audit)
+        self._changes = KeyChanges(identity, store, workers, authority, ephemerals, audit, quotas)
+        self._properties = PropertyChanges(identity, store, workers, audit, quotas)
         self._watching = Watching(loop, store)
+        self._ephemerals = ephemerals
         self._clients = 0
 
     def listen(self, listening: socket.socket) -> Listener:
@@ -126,7 +134,8 @@ class KeyIsoService:
             admit=self._authority.admit,
             closed=self._client_ended,
         )
-        return Listener(self._loop, self._identity, endpoint, listening)
+        run_coroutine(self._changes.finish_revocations(), _leave)
+        return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
 
     # --- sessions ------------------------------------------------------------------------------
 
@@ -139,46 +148,66 @@ class KeyIsoService:
             )
         if connection.state is None:
             self._clients += 1
-        process = printable_name(call.operation.process)[: limits.HOP_TEXT_BYTES]
-        connection.state = Client(connection.peer, process, hash_of_group(secret))
+            connection_id = self._random(limits.CONNECTION_ID_BYTES)
+        else:
+            self._ephemerals.client_left(connection.state)
+            connection_id = connection.state.connection_id
+        connection.state = Client(
+            connection.peer,
+            printable_name(call.operation.process)[: limits.HOP_TEXT_BYTES],
+            hash_of_group(secret),
+            connection_id,
+            lambda: connection.open,
+        )
+        self._ephemerals.client_came(connection.state)
         return Bound(connection.peer.uid, self._workers.channels)
 
     async def _attach(self, connection: Connection, call: Call[Attach]) -> WithDescriptor:
         """Give the client one end of a socket pair, and a worker the other."""
         client = bound_client(connection)
         worker = self._workers.next_holder(call.operation.avoid)
-        instance_id = worker.peer_instance or b""
-        ours, theirs = socket.socketpair()
         channel_id = self._random(limits.CHANNEL_ID_BYTES)
-        try:
-            await worker.call(
-                AddChannel(channel_id, client.peer.uid, client.peer.pid, client.process),
-                trace=call.trace,
-                hops=self._hops(call),
-                descriptor=theirs.detach(),
-            )
-        except NCryptError:
-            ours.close()
-            raise
+        async with self._workers.turn(worker, client):
+            instance_id = worker.peer_instance or b""
+            ours, theirs = _socket_pair()
+            try:
+                await worker.call(
+                    AddChannel(
+                        channel_id,
+                        client.peer.uid,
+                        client.peer.pid,
+                        client.process,
+                        client.connection_id,
+                    ),
+                    trace=call.trace,
+                    hops=self._hops(call),
+                    descriptor=theirs.detach(),
+                )
+            except NCryptError:
+                ours.close()
+                raise
         attached = Attached(channel_id, worker.peer_service, instance_id)
         return WithDescriptor(attached, ours.detach())
 
     def _client_ended(self, connection: Connection) -> None:
         if connection.state is not None:
             self._clients -= 1
+            self._ephemerals.client_left(connection.state)
 
     # --- finding and loading keys --------------------------------------------------------------
 
     async def _open_key(self, connection: Connection, call: Call[OpenKey]) -> Opened:
         client, operation = bound_client(connection), call.operation
         try:
-            stored, _ = self._usable(client, operation)
-            worker = self._workers.with_instance(operation.worker_instance)
-            opened = await worker.call(
-                Load(operation.channel_id, client.peer.uid, stored.blob),
-                trace=call.trace,
-                hops=self._hops(call),
-            )
+            async with self._workers.turn_at(operation.worker_instance, client):
+                # Found now, and not before it had to wait: what was revoked meanwhile is gone.
+                stored, _ = self._usable(client, operation)
+                worker = self._workers.with_instance(operation.worker_instance)
+                opened = await worker.call(
+                    Load(operation.channel_id, client.peer.uid, stored.blob),
+                    trace=call.trace,
+                    hops=self._hops(call),
+                )
         except NCryptError as error:
             if error.status != Status.KEYISO_E_STALE:
                 self._audit.open_failed(client, call, error)
@@ -188,13 +217,15 @@ class KeyIsoService:
     async def _open_ephemeral(self, connection: Connection, call: Call[OpenEphemeral]) -> Opened:
         client, operation = bound_client(connection), call.operation
         try:
-            await self._changes.own_ephemeral(client, operation.blob, call)
-            worker = self._workers.with_instance(operation.worker_instance)
-            return await worker.call(
-                Load(operation.channel_id, client.peer.uid, operation.blob),
-                trace=call.trace,
-                hops=self._hops(call),
-            )
+            header = await self._ephemerals.authenticated(client, operation.blob, call)
+            async with self._workers.turn_at(operation.worker_instance, client):
+                self._ephemerals.check_alive(header)
+                worker = self._workers.with_instance(operation.worker_instance)
+                return await worker.call(
+                    Load(operation.channel_id, client.peer.uid, operation.blob),
+                    trace=call.trace,
+                    hops=self._hops(call),
+                )
         except NCryptError as error:
             if error.status != Status.KEYISO_E_STALE:
                 self._audit.open_failed(client, call, error)
@@ -237,10 +268,11 @@ class KeyIsoService:
     async def _get_import_key(
         self, connection: Connection, call: Call[GetImportKey]
     ) -> WorkerImportKey:
-        bound_client(connection)
-        return await self._workers.generator().call(
-            GetWorkerImportKey(), trace=call.trace, hops=self._hops(call)
-        )
+        client, generator = bound_client(connection), self._workers.generator()
+        async with self._workers.turn(generator, client):
+            return await generator.call(
+                GetWorkerImportKey(), trace=call.trace, hops=self._hops(call)
+            )
 
     async def _delete_key(self, connection: Connection, call: Call[DeleteKey]) -> Done:
         return await self._changes.delete(bound_client(connection), call)
@@ -248,7 +280,7 @@ class KeyIsoService:
     async def _release_ephemeral(
         self, connection: Connection, call: Call[ReleaseEphemeral]
     ) -> Done:
-        return await self._changes.release_ephemeral(bound_client(connection), call)
+        return await self._ephemerals.release(bound_client(connection), call)
 
     async def _set_property(self, connection: Connection, call: Call[SetProperty]) -> Done:
         return await self._properties.set(bound_client(connection), call)
@@ -286,12 +318,11 @@ class KeyIsoService:
     # --- status --------------------------------------------------------------------------------
 
     async def _status(self, connection: Connection, call: Call[GetServiceStatus]) -> ServiceStatus:
-        bound_client(connection)
         return ServiceStatus(
             self._identity.pid,
             self._identity.instance_id,
             self._clients,
-            await self._workers.status(),
+            await self._workers.status(bound_client(connection)),
             self._audit.lost,
             self._audit.lost_journal,
             self._audit.suppressed,
@@ -300,6 +331,23 @@ class KeyIsoService:
 
     def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:
         return self._identity.onward(call.hops, type(call.operation).__name__)
+
+
+def _leave(outcome: Callable[[], None]) -> None:
+    """Without a store nothing was revoked; what is left is told to each worker that connects."""
+    with contextlib.suppress(NCryptError):
+        outcome()
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    try:
+        return socket.socketpair()
+    except OSError as error:
+        raise ncrypt_error(
+            Status.KEYISO_E_LIMIT,
+            f"the KeyIso service has no descriptor for a key channel: {error.strerror}",
+            "Raise its RLIMIT_NOFILE, or end some clients.",
+        ) from None
 
 
 def _listed(stored: StoredKey, client: Client, authority: Authority) -> KeyName | None:

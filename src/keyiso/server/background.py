@@ -5,8 +5,10 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from keyiso.errors import ncrypt_error
 from keyiso.server.loop import Loop
 from keyiso.server.promise import Promise
+from keyiso.status import Status
 
 T = TypeVar("T")
 
@@ -16,21 +18,28 @@ class Background:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._waiting: queue.SimpleQueue[tuple[Callable[[], Any], Promise[Any]]] = (
-            queue.SimpleQueue()
-        )
+        self._waiting: queue.SimpleQueue[
+            tuple[Callable[[], Any], Callable[[], bool], Promise[Any]]
+        ] = queue.SimpleQueue()
         threading.Thread(target=self._run, name="background", daemon=True).start()
 
-    def run(self, work: Callable[[], T]) -> Promise[T]:
-        """Do the work in the thread; the promise is kept in the loop."""
+    def run(self, work: Callable[[], T], wanted: Callable[[], bool]) -> Promise[T]:
+        """Do the work in the thread; the promise is kept in the loop.
+
+        What is not wanted any more when its turn comes is not begun: ``KEYISO_E_STALE``.
+        """
         promise: Promise[T] = Promise()
-        self._waiting.put((work, promise))
+        self._waiting.put((work, wanted, promise))
         return promise
 
     def _run(self) -> None:
         while True:
-            work, promise = self._waiting.get()
-            self._loop.call_soon_from_thread(_outcome(work, promise))
+            work, wanted, promise = self._waiting.get()
+            self._loop.call_soon_from_thread(_outcome(work if wanted() else _unwanted, promise))
+
+
+def _unwanted() -> Any:
+    raise ncrypt_error(Status.KEYISO_E_STALE, "nobody waits for it any more")
 
 
 def _outcome(work: Callable[[], T], promise: Promise[T]) -> Callable[[], None]:

@@ -1,10 +1,9 @@
 """A client of a service, and an endpoint: what a service offers on one kind of connection."""
 
-import contextlib
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any
@@ -15,6 +14,7 @@ from keyiso.server.identity import Identity
 from keyiso.server.loop import Loop, Timer
 from keyiso.server.peer import Peer
 from keyiso.server.promise import run_coroutine
+from keyiso.server.shares import Share, Shares
 from keyiso.server.startup import print_unexpected
 from keyiso.server.stream import Stream
 from keyiso.status import Status
@@ -42,10 +42,6 @@ def _nothing(_: Any) -> None:
 
 def _counts_nothing(connection: "Connection", call: Call[Any], error: NCryptError) -> None:
     """Nobody counts failures."""
-
-
-def _holds_nothing(uid: int, change: int) -> None:
-    """Nobody counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +75,12 @@ class Connection:
         endpoint: Endpoint,
         connection: socket.socket,
         peer: Peer,
+        shares: Shares,
         ended: Callable[["Connection"], None] = _nothing,
-        hold: Callable[[int, int], None] = _holds_nothing,
     ) -> None:
         self.open = True
         self.peer = peer
+        """Who pays for what the connection takes."""
         self.client_service = ""
         """What the client called itself in its hello."""
         self.state: Any = None
@@ -91,12 +88,15 @@ class Connection:
         self._identity = identity
         self._endpoint = endpoint
         self._handlers = endpoint.handlers
+        self._shares = shares
         self._ended = ended
-        self._hold = hold
         self._loop = loop
         self._waiting: deque[Message] = deque()
+        self._under_way = 0
+        self._turn_due = False
         self._half_sent = 0
-        self._patience = Timer(lambda: None)
+        self._frame_begun = 0.0
+        self._patience = Timer(None)
         self._session = Session(
             Role.SERVER, server_decoder(endpoint.operations), frame_bytes=endpoint.frame_bytes
         )
@@ -107,8 +107,9 @@ class Connection:
             received=self._received,
             closed=self._closed,
             passes_descriptors=endpoint.passes_descriptors,
+            unsent=self._unsent,
         )
-        self._silence = loop.call_later(limits.HELLO_SECONDS, self._drop_silent)
+        self._silence = loop.call_later(shares.quotas.hello_seconds, self._drop_silent)
 
     def close(self) -> None:
         self._stream.close()
@@ -153,8 +154,11 @@ class Connection:
 
     def _take_turn(self) -> None:
         """Answer some of what has come; who asks much at once waits for the others in between."""
+        self._turn_due = False
         self._answers = []
-        for _ in range(min(len(self._waiting), limits.CALLS_PER_TURN)):
+        clock = self._loop.clock
+        until = clock.monotonic() + limits.TURN_SECONDS
+        for _ in range(min(len(self._waiting), limits.CALLS_PER_TURN - self._under_way)):
             if not self.open:
                 return
             message = self._waiting.popleft()
@@ -162,21 +166,46 @@ class Connection:
                 self._settle(message, self._handlers[type(message.operation)], self, message)
             elif isinstance(message, Hello):
                 self._greet(message)
+            if self._waiting and clock.monotonic() > until:
+                break
         self._send_answers()
         if self._waiting:
             self._stream.read(False)
-            self._loop.call_soon(self._take_turn)
+            self._go_on()
         elif not self._stream.reading:
             self._stream.read(True)
 
+    def _go_on(self) -> None:
+        """Take another turn in the next round, unless enough is being worked on."""
+        if self._waiting and not self._turn_due and self._under_way < limits.CALLS_PER_TURN:
+            self._turn_due = True
+            self._loop.call_soon(self._take_turn)
+
     def _note_half_sent(self, *, begun: bool) -> None:
         """A frame was begun, went on or was finished: each must be whole some day."""
-        before, self._half_sent = self._half_sent, self._session.half_sent
-        if begun or not before:
-            self._patience.cancel()
-            if self._half_sent:
-                self._patience = self._loop.call_later(limits.FRAME_SECONDS, self._drop_slow)
-        self._hold(self.peer.uid, self._half_sent - before)
+        before, now = self._half_sent, self._session.half_sent
+        if now and (begun or not before):
+            self._frame_begun = self._loop.clock.monotonic()
+            if not self._patience.pending:
+                self._wait_for_frame(self._shares.quotas.frame_seconds)
+        _count(self._shares.half_sent, self.peer.uid, now - before)
+        self._half_sent = now
+
+    def _wait_for_frame(self, seconds: float) -> None:
+        self._patience = self._loop.call_later(seconds, self._look_at_frame)
+
+    def _look_at_frame(self) -> None:
+        """Drop who has not finished a frame in its time; a younger one has some left."""
+        if self._half_sent:
+            due = self._frame_begun + self._shares.quotas.frame_seconds
+            left = due - self._loop.clock.monotonic()
+            if left > 0:
+                self._wait_for_frame(left)
+            else:
+                self._drop("a frame was not whole", "frame_seconds")
+
+    def _unsent(self, change: int) -> None:
+        _count(self._shares.unsent, self.peer.uid, change)
 
     def _send_answers(self) -> None:
         """All answers to what came in one read leave in one write."""
@@ -211,12 +240,30 @@ class Connection:
         else:
             self._endpoint.opened(self)
 
+    def _begin(self, call: Call[Any], coroutine: Coroutine[Any, None, Any]) -> None:
+        """Work on a call that is not answered at once."""
+        uid, calls = self.peer.uid, self._shares.calls
+        try:
+            calls.take(uid)
+        except NCryptError:
+            coroutine.close()
+            raise
+        self._under_way += 1
+
+        def done(outcome: Callable[[], Any]) -> None:
+            calls.give_back(uid)
+            self._under_way -= 1
+            self._settle(call, outcome)
+            self._go_on()
+
+        run_coroutine(coroutine, done)
+
     def _settle(self, call: Call[Any], outcome: Callable[..., Any], *arguments: Any) -> None:
         """Answer a call with what ``outcome`` returns or raises, now or when it is there."""
         try:
             result = outcome(*arguments)
             if isinstance(result, CoroutineType):
-                run_coroutine(result, lambda later: self._settle(call, later))
+                self._begin(call, result)
             elif isinstance(result, WithDescriptor):
                 self._answer_with(call, result)
             elif self.open:
@@ -249,29 +296,28 @@ class Connection:
         )
 
     def _drop_silent(self) -> None:
-        self.refuse(
-            ncrypt_error(
-                Status.KEYISO_E_LIMIT,
-                f"no hello within HELLO_SECONDS ({limits.HELLO_SECONDS:g} s)",
-            )
-        )
+        self._drop("no hello", "hello_seconds")
 
-    def _drop_slow(self) -> None:
-        self.refuse(
-            ncrypt_error(
-                Status.KEYISO_E_LIMIT,
-                f"a frame was not whole within FRAME_SECONDS ({limits.FRAME_SECONDS:g} s)",
-            )
-        )
+    def _drop(self, what: str, field: str) -> None:
+        name, seconds = self._shares.quotas.limit(field)
+        self.refuse(ncrypt_error(Status.KEYISO_E_LIMIT, f"{what} within {name} ({seconds:g} s)"))
 
     def _closed(self) -> None:
         self.open = False
         self._silence.cancel()
         self._patience.cancel()
-        with contextlib.suppress(NCryptError):  # giving back is never refused
-            self._hold(self.peer.uid, -self._half_sent)
+        _count(self._shares.half_sent, self.peer.uid, -self._half_sent)
+        self._half_sent = 0
         self._endpoint.closed(self)
         self._ended(self)
+
+
+def _count(share: Share, uid: int, change: int) -> None:
+    """Take more of a share, or give some back."""
+    if change > 0:
+        share.take(uid, change)
+    elif change < 0:
+        share.give_back(uid, -change)
 
 
 def _sendable(text: str) -> str:

@@ -30,8 +30,13 @@ class Timer:
 
     __slots__ = ("_action",)
 
-    def __init__(self, action: Callable[[], None]) -> None:
-        self._action: Callable[[], None] | None = action
+    def __init__(self, action: Callable[[], None] | None) -> None:
+        self._action = action
+
+    @property
+    def pending(self) -> bool:
+        """The call will still be made."""
+        return self._action is not None
 
     def cancel(self) -> None:
         self._action = None
@@ -109,6 +114,7 @@ class Loop:
                 if watched is not None:
                     wanted, ready = watched
                     ready(wanted if events & _ENDED else events)
+                    self._fire_timers()  # a heartbeat must not wait for a thousand clients
             for _ in range(len(self._soon)):
                 self._soon.popleft()()
             patience = self._fire_timers()

@@ -4,6 +4,7 @@ import errno
 import socket
 import struct
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 _UCRED: Final = struct.Struct("3i")
@@ -30,6 +31,18 @@ def peer_of(connection: socket.socket) -> Peer:
         connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     )
     return Peer(pid, uid, gid, _supplementary_groups(connection) | {gid})
+
+
+def start_of(pid: int) -> int | None:
+    """When a process started, in clock ticks since the boot (proc(5)); with its number it tells
+    the process from every other one. None for one that has ended or cannot be seen.
+    """
+    try:
+        data = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    state, *others = data.rpartition(b")")[2].split()
+    return None if state in (b"Z", b"X") else int(others[18])
 
 
 def _supplementary_groups(connection: socket.socket) -> frozenset[int]:

@@ -1,47 +1,65 @@
-"""What one user may take of a service: connections, and bytes of frames that are not whole yet."""
+"""What one user may take of a service, so that there is something left for the others."""
 
 from collections import Counter
+from collections.abc import Callable, Hashable
 
-from keyiso import limits
 from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.quotas import Limit, Quotas
 from keyiso.status import Status
 
 
-class Shares:
-    """Counts by uid, for all connections of one listener."""
+def _user(uid: Hashable) -> str:
+    return f"uid {uid}"
 
-    def __init__(self) -> None:
-        self._connections: Counter[int] = Counter()
-        self._half_sent: Counter[int] = Counter()
 
-    def admit(self, uid: int) -> None:
-        """One more connection. Raises ``KEYISO_E_LIMIT`` when the service or the user is full."""
-        if self._connections.total() >= limits.CONNECTIONS:
-            raise _full("the service", "CONNECTIONS", limits.CONNECTIONS)
-        if self._connections[uid] >= limits.CONNECTIONS_PER_USER:
-            raise _full(f"uid {uid}", "CONNECTIONS_PER_USER", limits.CONNECTIONS_PER_USER)
-        self._connections[uid] += 1
+class Share:
+    """How much of one thing each holder has, which mostly is a user by uid."""
 
-    def leave(self, uid: int) -> None:
-        """A connection that was admitted has ended."""
-        self._connections[uid] -= 1
-        if not self._connections[uid]:
-            del self._connections[uid]
+    def __init__(
+        self,
+        each: Limit,
+        *,
+        together: Limit | None = None,
+        called: Callable[[Hashable], str] = _user,
+    ) -> None:
+        self._each = each
+        self._together = together
+        self._called = called
+        self._held: Counter[Hashable] = Counter()
 
-    def hold(self, uid: int, change: int) -> None:
-        """So many more, or fewer, bytes wait for the rest of their frames.
-
-        Raises ``KEYISO_E_LIMIT`` when the user has too many; they are counted all the same, until
-        the connection that holds them ends.
+    def take(self, holder: Hashable, amount: int = 1) -> None:
+        """Have more. Raises ``KEYISO_E_LIMIT``, and gives nothing, when the service or the
+        holder is full.
         """
-        self._half_sent[uid] += change
-        if self._half_sent[uid] > limits.HALF_SENT_BYTES_PER_USER:
-            raise _full(f"uid {uid}", "HALF_SENT_BYTES_PER_USER", limits.HALF_SENT_BYTES_PER_USER)
-        if not self._half_sent[uid]:
-            del self._half_sent[uid]
+        together, each = self._together, self._each
+        if together is not None and self._held.total() + amount > together.value:
+            raise _full("the service", together)
+        if self._held[holder] + amount > each.value:
+            raise _full(self._called(holder), each)
+        self._held[holder] += amount
+
+    def give_back(self, holder: Hashable, amount: int = 1) -> None:
+        """Have less, of what was taken."""
+        self._held[holder] -= amount
+        if not self._held[holder]:
+            del self._held[holder]
 
 
-def _full(who: str, name: str, limit: int) -> NCryptError:
+class Shares:
+    """What the connections of one kind share."""
+
+    def __init__(self, connections: Share, quotas: Quotas) -> None:
+        self.quotas = quotas
+        self.connections = connections
+        self.half_sent = Share(quotas.limit("half_sent_bytes_per_user"))
+        """Bytes of frames that are not whole yet."""
+        self.unsent = Share(quotas.limit("unsent_bytes_per_user"))
+        """Bytes of answers that nobody has read."""
+        self.calls = Share(quotas.limit("calls_per_user"))
+        """Calls that were not answered at once."""
+
+
+def _full(who: str, limit: Limit) -> NCryptError:
     return ncrypt_error(
-        Status.KEYISO_E_LIMIT, f"{who} has reached {name} ({limit})", "Try again later."
+        Status.KEYISO_E_LIMIT, f"{who} has reached {limit.name} ({limit.value})", "Try again later."
     )

@@ -11,10 +11,11 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from keyiso.quotas import Quotas
 from keyiso.server.loop import Loop
 
 FIRST_DESCRIPTOR: Final = 3
@@ -64,10 +65,15 @@ def harden_process() -> None:
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
-def raise_descriptor_limit() -> None:
-    """As many descriptors as this process may have: every client costs one."""
+def usable_quotas(settings: Iterable[str]) -> Quotas:
+    """What this service can give: the limits, lowered as it was told, and no more clients than
+    it may have descriptors, of which it takes as many as it is allowed.
+
+    Raises ``NTE_INVALID_PARAMETER`` for settings that are none.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return Quotas().lowered(settings).within_descriptors(hard)
 
 
 def print_unexpected(error: Exception) -> None:

@@ -8,9 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from keyiso import limits
+from keyiso.errors import NCryptError
 from keyiso.server.loop import READ, WRITE, Loop
 
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(limits.DESCRIPTORS_PER_MESSAGE * 4)
+
+
+def _nobody_counts(change: int) -> None:
+    """Nobody has a share of what waits."""
 
 
 class Stream:
@@ -18,7 +23,8 @@ class Stream:
 
     ``received`` is called with the bytes that came, ``closed`` once, when the connection ended
     for whatever reason. With ``passes_descriptors`` the descriptors that came wait in
-    `descriptors`, in the order in which they were sent.
+    `descriptors`, in the order in which they were sent. ``unsent`` is told how many bytes more, or
+    fewer, wait for a peer that does not read; a stream for which it raises is closed.
     """
 
     def __init__(
@@ -29,6 +35,7 @@ class Stream:
         received: Callable[[bytes], None],
         closed: Callable[[], None],
         passes_descriptors: bool = False,
+        unsent: Callable[[int], None] = _nobody_counts,
     ) -> None:
         self.descriptors: deque[int] = deque()
         self._loop = loop
@@ -38,6 +45,8 @@ class Stream:
         self._read = self._read_with_descriptors if passes_descriptors else connection.recv
         self._unsent: deque[tuple[memoryview, Sequence[int]]] = deque()
         self._unsent_bytes = 0
+        self._tell_unsent = unsent
+        self._told_unsent = 0
         self._watched = READ
         self.open = True
         self.reading = True
@@ -66,6 +75,8 @@ class Stream:
         self._flush()
         if self._unsent_bytes > limits.SEND_BUFFER_BYTES:
             self.close()
+        else:
+            self._count_unsent()
 
     def read(self, on: bool) -> None:
         """Read what comes, or leave it to wait."""
@@ -83,6 +94,8 @@ class Stream:
         for _, descriptors in self._unsent:
             _close_all(descriptors)
         self._unsent.clear()
+        self._unsent_bytes = 0
+        self._count_unsent()
         _close_all(self.descriptors)
         self.descriptors.clear()
         self._closed()
@@ -90,6 +103,7 @@ class Stream:
     def _ready(self, events: int) -> None:
         if events & WRITE and self.open:
             self._flush()
+            self._count_unsent()
         if not (events & READ and self.open):
             return
         try:
@@ -133,6 +147,17 @@ class Stream:
             self.close()
             return
         self._watch_what_matters()
+
+    def _count_unsent(self) -> None:
+        change = self._unsent_bytes - self._told_unsent
+        if not change:
+            return
+        try:
+            self._tell_unsent(change)
+        except NCryptError:
+            self.close()
+        else:
+            self._told_unsent += change
 
     def _send(self, data: memoryview, descriptors: Sequence[int]) -> int:
         if descriptors:

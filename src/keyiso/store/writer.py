@@ -7,6 +7,7 @@ that fails is rolled back alone. Nobody is told of success before the commit has
 import queue
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -69,6 +70,12 @@ class KeyTransaction(KeyReader):
             "INSERT OR REPLACE INTO revocations VALUES (?, ?)", (key_id, boot_id)
         )
 
+    def forget_revoked(self, key_ids: tuple[bytes, ...]) -> None:
+        """No worker holds these keys any more."""
+        self._connection.executemany(
+            "DELETE FROM revocations WHERE key_id = ?", ((key_id,) for key_id in key_ids)
+        )
+
     def remember(self, uid: int, operation_id: bytes, request_hash: bytes, result: bytes) -> None:
         """Note the result of an operation id, and forget those that nobody asks for any more."""
         self._connection.execute(
@@ -94,6 +101,7 @@ class KeyWriter:
         self._waiting: queue.SimpleQueue[
             tuple[Callable[[KeyTransaction], Any], Callable[[Outcome], None]] | None
         ] = queue.SimpleQueue()
+        self._with_next: deque[Callable[[KeyTransaction], Any]] = deque()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -102,6 +110,12 @@ class KeyWriter:
     ) -> None:
         """Queue a change. ``done`` is called in the writer's thread, after the commit."""
         self._waiting.put((change, done))
+
+    def submit_with_next(self, change: Callable[[KeyTransaction], Any]) -> None:
+        """Queue a change that nobody waits for: it is committed with the next one that somebody
+        does, or is lost with the process.
+        """
+        self._with_next.append(change)
 
     def close(self) -> None:
         """Finish what was submitted."""
@@ -130,6 +144,8 @@ class KeyWriter:
             return []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            while self._with_next:
+                self._apply(self._with_next.popleft())
             outcomes = [self._apply(change) for change in changes]
             self._connection.execute("COMMIT")
         except DATABASE_ERRORS as error:

@@ -10,7 +10,7 @@ from keyiso.errors import NCryptError
 from keyiso.paths import JOURNAL_SOCKET, Instance, server_instance
 from keyiso.server.identity import new_identity
 from keyiso.server.loop import Loop
-from keyiso.server.startup import raise_descriptor_limit, stop_on_signals
+from keyiso.server.startup import stop_on_signals, usable_quotas
 from keyiso.supervisor.layout import (
     link_runtime,
     listen_at,
@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     instance = server_instance(os.environ, system=options.system)
+    quotas = usable_quotas(options.limit)
     try:
         keyiso, trustlet = _users(options)
     except KeyError as error:
@@ -58,7 +59,6 @@ def _serve(options: argparse.Namespace) -> int:
     if lock is None:
         print(f"keyiso serve: {instance.state} is served already", file=sys.stderr)
         return EXIT_RUNNING
-    raise_descriptor_limit()
     may_create_root = not instance.store.exists()
     make_directories(instance, keyiso, trustlet)
     link_runtime(instance, dict(os.environ))
@@ -71,6 +71,7 @@ def _serve(options: argparse.Namespace) -> int:
         manager_gids=() if keyiso is None else (keyiso.gid,),
         may_create_root=may_create_root,
         journal=options.journal,
+        limits_set=options.limit,
     )
     listening = listen_at(instance.supervisor_socket, mode=0o666 if options.system else 0o600)
     # Services of other users send here; the kernel says who sent, so that the mode may be wide.
@@ -80,7 +81,7 @@ def _serve(options: argparse.Namespace) -> int:
     loop = Loop(SystemClock())
     supervisor = Supervisor(loop, new_identity("supervisor"), instance, specs)
     stop_on_signals(loop, supervisor.stop)
-    supervisor.listen(listening)
+    supervisor.listen(listening, quotas)
     supervisor.hear(beats)
     supervisor.start()
     loop.run()
@@ -122,6 +123,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--detach", action="store_true")
     parser.add_argument("--journal", type=Path, default=JOURNAL_SOCKET)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     parser.add_argument("--keyiso-user", default="keyiso")
     parser.add_argument("--trustlet-user", default="keyiso-trustlet")
     return parser.parse_args(arguments)

@@ -35,6 +35,7 @@ def make_directories(instance: Instance, keyiso: User | None, trustlet: User | N
         (instance.store.parent, keyiso),
         (instance.events, keyiso),
         (instance.workers, keyiso),
+        (instance.ephemerals, keyiso),
         (instance.software_machine_root.parent, trustlet),
         (instance.software_boot_roots, trustlet),
     ):

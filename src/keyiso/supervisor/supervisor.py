@@ -9,6 +9,7 @@ from typing import Final
 from keyiso import limits
 from keyiso.errors import ncrypt_error
 from keyiso.paths import Instance
+from keyiso.quotas import Quotas
 from keyiso.server.connection import DONE, Connection, Endpoint
 from keyiso.server.identity import Identity
 from keyiso.server.listener import Listener
@@ -57,7 +58,7 @@ class Supervisor:
         for child in self._children:
             child.start()
 
-    def listen(self, listening: socket.socket) -> Listener:
+    def listen(self, listening: socket.socket, quotas: Quotas) -> Listener:
         """Answer questions about the services."""
         endpoint = Endpoint(
             operations=SupervisionOperation,
@@ -65,7 +66,7 @@ class Supervisor:
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=lambda peer: None,
         )
-        return Listener(self._loop, self._identity, endpoint, listening)
+        return Listener(self._loop, self._identity, endpoint, listening, quotas)
 
     def stop(self) -> None:
         """End all services, then the loop."""
@@ -112,8 +113,10 @@ def service_specs(
     manager_gids: Sequence[int],
     may_create_root: bool,
     journal: Path,
+    limits_set: Sequence[str] = (),
 ) -> tuple[ServiceSpec, ...]:
     """What an instance runs: the KeyIso service, workers that hold keys, a generator."""
+    lowered = tuple(f"--limit={setting}" for setting in limits_set)
     names = [*(f"software-{number}" for number in range(workers)), "software-generator"]
     control = listen_at(instance.control_socket, mode=0o666 if instance.system else 0o600)
     keyiso_uid = os.geteuid() if keyiso is None else keyiso.uid
@@ -126,12 +129,14 @@ def service_specs(
         "keyiso.keyiso_service",
         (
             f"--store={instance.store}",
+            f"--ephemerals={instance.ephemerals}",
             f"--events={instance.events}",
             f"--journal={journal}",
             *(f"--worker={instance.workers / name}.sock" for name in names),
             *(("--system",) if instance.system else ()),
             *(f"--manager-uid={uid}" for uid in manager_uids),
             *(f"--manager-gid={gid}" for gid in manager_gids),
+            *lowered,
         ),
         {"control": control.detach()},
         keyiso,
@@ -149,6 +154,7 @@ def service_specs(
                     f"--machine-root={instance.software_machine_root}",
                     f"--boot-roots={instance.software_boot_roots}",
                     *(("--may-create-root",) if may_create_root else ()),
+                    *lowered,
                 ),
                 {"link": link.detach()},
                 trustlet,

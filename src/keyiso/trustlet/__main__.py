@@ -15,8 +15,8 @@ from keyiso.server.startup import (
     StartupError,
     harden_process,
     inherited_sockets,
-    raise_descriptor_limit,
     stop_on_signals,
+    usable_quotas,
 )
 from keyiso.trustlet.engine import Engine
 from keyiso.trustlet.roots import boot_root, machine_root
@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     try:
         sockets = inherited_sockets()
         harden_process()
-        raise_descriptor_limit()
+        quotas = usable_quotas(options.limit)
         engine = Engine(
             "software", _machine_root(options), boot_root(options.boot_roots, boot_id())
         )
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     loop = Loop(SystemClock())
     stop_on_signals(loop, loop.stop)
     start_heartbeat(loop, os.environ)
-    worker = Worker(loop, new_identity(options.service), engine, options.keyiso_uid)
+    worker = Worker(loop, new_identity(options.service), engine, options.keyiso_uid, quotas)
     worker.listen(sockets["link"])
     loop.run()
     return 0
@@ -60,6 +60,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--machine-root", type=Path, required=True)
     parser.add_argument("--boot-roots", type=Path, required=True)
     parser.add_argument("--may-create-root", action="store_true")
+    parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""The unsealed keys of a worker: slots of channels, bounded by memory, least recently used out.
+"""The unsealed keys of a worker: slots of channels, bounded by memory, fair to users.
 
 A slot belongs to one channel and means nothing on another. A slot that is gone, for whatever
 reason, is STALE: its client opens the key again, which asks the KeyIso service for leave.
@@ -17,13 +17,30 @@ Channel = Hashable
 _Place = tuple[Channel, int]
 
 
+class _Share:
+    """What one user has loaded."""
+
+    __slots__ = ("memory", "places", "uid")
+
+    def __init__(self, uid: int) -> None:
+        self.uid = uid
+        self.memory = 0
+        self.places: OrderedDict[_Place, None] = OrderedDict()
+        """The longest unused one first."""
+
+
 class KeyCache:
-    """All loaded keys of one worker."""
+    """All loaded keys of one worker.
+
+    When it is full, whose keys take the most memory loses the one of them that was not used for
+    longest: who fills the cache evicts his own keys.
+    """
 
     def __init__(self, capacity: int = limits.LOADED_KEY_BYTES) -> None:
         self._capacity = capacity
         self._memory = 0
-        self._keys: OrderedDict[_Place, LoadedKey] = OrderedDict()
+        self._shares: dict[int, _Share] = {}
+        self._keys: dict[_Place, tuple[LoadedKey, _Share]] = {}
         self._slots: defaultdict[Channel, set[int]] = defaultdict(set)
         self._places: defaultdict[bytes, set[_Place]] = defaultdict(set)
         self._next_slot = 0
@@ -31,37 +48,42 @@ class KeyCache:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def add(self, channel: Channel, key: LoadedKey) -> int:
-        """Put a key into a new slot of a channel; the longest unused ones make room.
+    def add(self, channel: Channel, uid: int, key: LoadedKey) -> int:
+        """Put a key into a new slot of a user's channel; others make room.
 
         Raises ``NTE_NO_MEMORY`` for a key that would not fit into an empty cache.
         """
         if key.memory > self._capacity:
             raise ncrypt_error(Status.NTE_NO_MEMORY, "the key is larger than the worker's memory")
-        while self._keys and self._memory + key.memory > self._capacity:
-            self._remove(next(iter(self._keys)))
+        while self._memory + key.memory > self._capacity:
+            self._make_room(uid, key)
         self._next_slot += 1
         place = (channel, self._next_slot)
-        self._keys[place] = key
+        share = self._shares.setdefault(uid, _Share(uid))
+        share.places[place] = None
+        share.memory += key.memory
+        self._memory += key.memory
+        self._keys[place] = key, share
         self._slots[channel].add(self._next_slot)
         self._places[key.header.key_id].add(place)
-        self._memory += key.memory
         return self._next_slot
 
     def use(self, channel: Channel, slot: int) -> LoadedKey:
         """The key in a slot. Raises ``KEYISO_E_STALE`` when it is not there."""
         place = (channel, slot)
-        key = self._keys.get(place)
-        if key is None:
+        found = self._keys.get(place)
+        if found is None:
             raise ncrypt_error(
                 Status.KEYISO_E_STALE, f"slot {slot} of this channel holds no key any more"
             )
-        self._keys.move_to_end(place)
+        key, share = found
+        share.places.move_to_end(place)
         return key
 
     def get(self, channel: Channel, slot: int) -> LoadedKey | None:
         """The key in a slot, if there is one. It is not used by that."""
-        return self._keys.get((channel, slot))
+        found = self._keys.get((channel, slot))
+        return None if found is None else found[0]
 
     def release(self, channel: Channel, slot: int) -> None:
         """Empty a slot; an empty one is left as it is."""
@@ -78,9 +100,22 @@ class KeyCache:
         for place in tuple(self._places.get(key_id, ())):
             self._remove(place)
 
+    def _make_room(self, uid: int, key: LoadedKey) -> None:
+        """Take a key from who would have the most, this one counted."""
+
+        def memory(share: _Share) -> tuple[int, int]:
+            return share.memory + (key.memory if share.uid == uid else 0), share.uid
+
+        largest = max(self._shares.values(), key=memory)
+        self._remove(next(iter(largest.places)))
+
     def _remove(self, place: _Place) -> None:
         channel, slot = place
-        key = self._keys.pop(place)
+        key, share = self._keys.pop(place)
+        del share.places[place]
+        share.memory -= key.memory
+        if not share.places:
+            del self._shares[share.uid]
         self._memory -= key.memory
         _discard(self._slots, channel, slot)
         _discard(self._places, key.header.key_id, place)

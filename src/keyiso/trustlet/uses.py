@@ -21,6 +21,8 @@ class ChannelUser:
     uid: int
     pid: int
     process: str
+    connection_id: bytes
+    """Of the control connection that asked for the channel."""
 
 
 @dataclass(slots=True)

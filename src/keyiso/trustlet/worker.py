@@ -9,13 +9,17 @@ import socket
 from typing import Any
 
 from keyiso import limits
+from keyiso.crypto.algorithms import takes_long_to_generate
+from keyiso.crypto.import_seal import takes_long_to_validate
 from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.quotas import Quotas
 from keyiso.server.background import Background
 from keyiso.server.connection import DONE, Connection, Endpoint
 from keyiso.server.identity import Identity
 from keyiso.server.listener import Listener
 from keyiso.server.loop import Loop
-from keyiso.server.peer import Peer, peer_of
+from keyiso.server.peer import Peer
+from keyiso.server.shares import Share, Shares
 from keyiso.status import Status
 from keyiso.trustlet.engine import Engine, LoadedKey
 from keyiso.trustlet.key_cache import KeyCache
@@ -64,16 +68,26 @@ _KeyOperation = Sign | Decrypt | Derive | Encipher | Decipher | ExportPrivate
 class Worker:
     """Serves one link endpoint and any number of key channels."""
 
-    def __init__(self, loop: Loop, identity: Identity, engine: Engine, keyiso_uid: int) -> None:
+    def __init__(
+        self, loop: Loop, identity: Identity, engine: Engine, keyiso_uid: int, quotas: Quotas
+    ) -> None:
         self._loop = loop
         self._identity = identity
         self._engine = engine
         self._keyiso_uid = keyiso_uid
-        self._cache = KeyCache()
-        self._background = Background(loop)
+        self._quotas = quotas
+        self._cache = KeyCache(quotas.loaded_key_bytes)
+        self._short_work, self._long_work = Background(loop), Background(loop)
         """Generating and validating take long; the loop goes on meanwhile."""
         self._channels: dict[bytes, Connection] = {}
         self._uses = UseCounts(begun=lambda: loop.call_later(limits.USES_SECONDS, self._uses.tell))
+        self._shares = Shares(
+            Share(quotas.limit("channels_per_user"), together=quotas.limit("channels_per_worker")),
+            quotas,
+        )
+        self._by_connection = Share(
+            quotas.limit("channels_per_connection"), called=lambda _: "the control connection"
+        )
         self._leased_until = 0.0
         self._channel_endpoint = Endpoint(
             operations=ChannelOperation,
@@ -117,7 +131,7 @@ class Worker:
             passes_descriptors=True,
             features=(USES_FEATURE,),
         )
-        return Listener(self._loop, self._identity, endpoint, listening)
+        return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
 
     # --- link ----------------------------------------------------------------------------------
 
@@ -129,22 +143,35 @@ class Worker:
 
     def _add_channel(self, connection: Connection, call: Call[AddChannel]) -> Done:
         handed = socket.socket(fileno=connection.take_descriptor())
-        if len(self._channels) >= limits.CHANNELS_PER_WORKER:
-            handed.close()
-            raise ncrypt_error(
-                Status.KEYISO_E_LIMIT,
-                f"{self._identity.service} has CHANNELS_PER_WORKER"
-                f" ({limits.CHANNELS_PER_WORKER}) key channels",
-            )
         operation = call.operation
+        try:
+            self._take_channel(operation)
+        except NCryptError:
+            handed.close()
+            raise
+        # Who is at the other end is KeyIso's word: the socket pair was made by it.
+        peer = Peer(0, operation.uid, 0, frozenset())
         channel = Connection(
-            self._loop, self._identity, self._channel_endpoint, handed, peer_of(handed)
+            self._loop, self._identity, self._channel_endpoint, handed, peer, self._shares
         )
         channel.state = ChannelUser(
-            operation.channel_id, operation.uid, operation.pid, operation.process
+            operation.channel_id,
+            operation.uid,
+            operation.pid,
+            operation.process,
+            operation.connection_id,
         )
         self._channels[operation.channel_id] = channel
         return DONE
+
+    def _take_channel(self, operation: AddChannel) -> None:
+        """Raise ``KEYISO_E_LIMIT`` when the worker, the user or the connection has enough."""
+        self._shares.connections.take(operation.uid)
+        try:
+            self._by_connection.take(operation.connection_id)
+        except NCryptError:
+            self._shares.connections.give_back(operation.uid)
+            raise
 
     def _load(self, connection: Connection, call: Call[Load]) -> Opened:
         operation = call.operation
@@ -152,22 +179,29 @@ class Worker:
         if channel is None or channel.state.uid != operation.uid:
             raise ncrypt_error(Status.KEYISO_E_STALE, "the caller has no such key channel here")
         key = self._engine.unseal(operation.blob)
-        return Opened(self._cache.add(channel, key), key.header)
+        return Opened(self._cache.add(channel, operation.uid, key), key.header)
 
     def _authenticate(self, connection: Connection, call: Call[Authenticate]) -> Authenticated:
         return Authenticated(self._engine.unseal(call.operation.blob).header)
 
     async def _generate(self, connection: Connection, call: Call[Generate]) -> Sealed:
         operation = call.operation
-        return await self._background.run(
-            lambda: self._engine.generate(operation.terms, operation.grant)
+        terms = operation.terms
+        long = takes_long_to_generate(terms.algorithm, terms.bits)
+        return await self._beside(long).run(
+            lambda: self._engine.generate(terms, operation.grant), lambda: connection.open
         )
 
     async def _import(self, connection: Connection, call: Call[Import]) -> Sealed:
         operation = call.operation
-        return await self._background.run(
-            lambda: self._engine.import_sealed(operation.terms, operation.grant, operation.sealed)
+        return await self._beside(takes_long_to_validate(operation.sealed)).run(
+            lambda: self._engine.import_sealed(operation.terms, operation.grant, operation.sealed),
+            lambda: connection.open,
         )
+
+    def _beside(self, long: bool) -> Background:
+        """The thread for work that takes so long."""
+        return self._long_work if long else self._short_work
 
     def _get_import_key(
         self, connection: Connection, call: Call[GetWorkerImportKey]
@@ -280,3 +314,5 @@ class Worker:
         self._cache.drop_channel(channel)
         if channel.state is not None:
             self._channels.pop(channel.state.channel_id, None)
+            self._shares.connections.give_back(channel.state.uid)
+            self._by_connection.give_back(channel.state.connection_id)

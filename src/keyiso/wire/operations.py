@@ -478,6 +478,8 @@ class AddChannel(Operation[Done], frozen=True, array_like=True, tag=1):
     pid: int = 0
     process: str = ""
     """The client, for the records of what it does on the channel."""
+    connection_id: bytes = b""
+    """What tells the control connection that asked for it from others, 16 bytes."""
 
 
 class Load(Operation[Opened], frozen=True, array_like=True, tag=2):

@@ -1,0 +1,16 @@
+"""When raw clients may begin: nobody repeats for them what comes too early."""
+
+from tests.conformance.raw_client import RawClient
+from tests.instance import RunningInstance
+from tests.waiting import wait_until
+
+
+def wait_for_workers(instance: RunningInstance) -> None:
+    """Return when the KeyIso service reaches every worker."""
+    workers = len(instance.status().processes) - 1
+
+    def all_answer() -> bool:
+        with RawClient.bound(instance.instance.control_socket) as client:
+            return len(client.call(client.harmless).workers) == workers
+
+    wait_until(all_answer, "the start of all workers")
