@@ -65,7 +65,7 @@ def _replace(out: str, data: bytes, permissions: int, *, force: bool) -> None:
     """Put a new file in the place of what is there, if anything."""
     new = os.path.join(os.path.dirname(out), f".keyiso-{secrets.token_hex(8)}")
     with _removed_on_failure(new):
-        _write(new, data, os.O_CREAT | os.O_EXCL, permissions)
+        _write(new, data, os.O_CREAT | os.O_EXCL, permissions, durable=True)
         with contextlib.nullcontext() if force else _name_taken(out):
             os.replace(new, out)
 
@@ -74,7 +74,7 @@ def _replace(out: str, data: bytes, permissions: int, *, force: bool) -> None:
 def _name_taken(out: str) -> Iterator[None]:
     """A name that nobody else can have taken meanwhile."""
     try:
-        _write(out, b"", os.O_CREAT | os.O_EXCL, 0o600)
+        os.close(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except FileExistsError:
         raise _exists(out) from None
     with _removed_on_failure(out):
@@ -91,11 +91,13 @@ def _removed_on_failure(path: str) -> Iterator[None]:
         raise
 
 
-def _write(path: str, data: bytes, flags: int, permissions: int = 0) -> None:
+def _write(
+    path: str, data: bytes, flags: int, permissions: int = 0, *, durable: bool = False
+) -> None:
     with open(os.open(path, os.O_WRONLY | flags, permissions), "wb") as file:
         file.write(data)
         file.flush()
-        if flags & os.O_EXCL:
+        if durable:  # it takes the place of another file: not empty after a loss of power
             os.fsync(file.fileno())
 
 

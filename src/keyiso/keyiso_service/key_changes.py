@@ -302,7 +302,7 @@ class KeyChanges:
             present = change.find(meant.provider, meant.partition, meant.name)
             if present is None or present.key_id != meant.key_id:
                 raise no_such_key(operation.scope, operation.name)
-            if not operation.key_id and present.blob != meant.blob:
+            if not operation.key_id and present != meant:
                 raise _not_damaged()  # it was put back, or replaced, while it was looked at
             change.delete(present.key_id)
             change.revoke(present.key_id, boot_id)

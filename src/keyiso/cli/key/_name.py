@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 _SECONDS: Final = 0.5
 """What the KeyIso service may take: somebody waits for the completion."""
 
-_HARMLESS: Final = frozenset("-_.+@%,")
+_HARMLESS: Final = frozenset("-_.+@,")
 """Besides letters and digits: what no shell takes for something else."""
 
 

@@ -53,7 +53,7 @@ _PUBLIC: Final[Mapping[str, Callable[[Key], bytes]]] = MappingProxyType(
     type=click.File("rb"),
     help="A file whose first line is the new password; without it, the terminal is asked.",
 )
-@click.option("--no-password", is_flag=True, help="The private key in the clear, for everybody.")
+@click.option("--no-password", is_flag=True, help="Write the private key in the clear.")
 @out_option
 @force_option
 @json_option
