@@ -101,7 +101,7 @@ def test_names_of_keys(instance: RunningInstance, environ: Mapping[str, str]) ->
     for name in ("web", "web-2", "wéb", "other", "we b", "we:b", "-web", "we$(id)", "we\nb"):
         Key.create(name, "ECDSA_P256").close()
     Key.create("webmaster", "ECDSA_P256", machine=True).close()
-    for command in ("show", "sign", "verify", "encrypt", "decrypt", "agree", "csr", "export"):
+    for command in ("show", "sign", "verify", "encrypt", "decrypt", "agree", "csr", "policy"):
         # What a shell would take for something else is not offered.
         assert completed(environ, "key", command, "w") == ["web", "web-2", "wéb"]
     assert completed(environ, "key", "show", "web") == ["web", "web-2"]

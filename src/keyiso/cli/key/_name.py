@@ -26,8 +26,6 @@ def _completions(
 
 def _names(beginning: str, *, machine: bool) -> list[str]:
     """The first names that begin so, without starting anything."""
-    from dataclasses import replace
-
     from keyiso.client.binding import bind_process
     from keyiso.client.retry import RetryPolicy
     from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
@@ -40,8 +38,9 @@ def _names(beginning: str, *, machine: bool) -> list[str]:
         return []
     binding = bind_process(
         os.environ,
-        resolve=lambda: replace(instance, system=True),  # clients do not start the system's
+        resolve=lambda: instance,
         policy=RetryPolicy(deadline=_SECONDS),
+        autostart=False,
     )
     # Names come in the order of their bytes: from just before the first that can begin so.
     before = beginning.encode("utf-16-le", "surrogatepass")[:-1]

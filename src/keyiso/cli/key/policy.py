@@ -5,12 +5,13 @@ import click
 from keyiso.cli._options import json_option, machine_option
 from keyiso.cli._output import print_details, print_json, printable
 from keyiso.cli.key._describe import policy_words, usage_words
+from keyiso.cli.key._name import name_argument
 from keyiso.keys import AccessRule, Key
 from keyiso.names import printable_name
 
 
 @click.command()
-@click.argument("name")
+@name_argument
 @machine_option
 @click.option("--allow", multiple=True, metavar="WHO", help="WHO may use the key.")
 @click.option(
