@@ -416,7 +416,7 @@ def NCryptSignHash(
 
     Raises ``NTE_PERM`` where the key's usage does not include signing.
     """
-    target = _key(hKey)
+    target = target_of(hKey, NCryptKeyHandle)
     return _output(
         cbSignature,
         target.table.sign_hash,

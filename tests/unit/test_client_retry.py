@@ -17,7 +17,7 @@ def clock() -> FakeClock:
 
 
 def attempts(clock: FakeClock, deadline: float = 30.0, jitter: float = 1.0) -> Attempts:
-    return Attempts(RetryPolicy(deadline, lambda: jitter), clock)
+    return Attempts(RetryPolicy(deadline, lambda: jitter), clock, clock.monotonic())
 
 
 def try_until_the_end(tried: Attempts, clock: FakeClock, takes: float = 0.0) -> int:
@@ -86,27 +86,29 @@ def test_with_no_time_nothing_is_tried_again(clock: FakeClock) -> None:
     """The switch that turns re-binding off."""
     tried = attempts(clock, deadline=0)
 
-    assert tried.left == limits.DEADLINE_SECONDS
     with pytest.raises(ServiceUnavailableError):
         tried.again(TROUBLE, "it ended")
     assert clock.slept == []
 
 
-def test_what_is_left_shrinks_and_is_never_nothing(clock: FakeClock) -> None:
+def test_with_no_time_a_wait_still_ends() -> None:
+    assert RetryPolicy(0).left(0.0) == RetryPolicy(0).left(100.0) == limits.DEADLINE_SECONDS
+
+
+def test_what_is_left_shrinks_and_is_never_nothing() -> None:
     """A time-out of nothing would wait for ever."""
-    tried = attempts(clock)
-    assert tried.left == 30.0
-    clock.advance(29)
-    assert tried.left == 1.0
-    clock.advance(100)
-    assert 0 < tried.left <= 0.001
+    policy = RetryPolicy()
+    assert policy.left(0.0) == 30.0
+    assert policy.left(29.0) == 1.0
+    assert 0 < policy.left(129.0) <= 0.001
 
 
 def test_a_clock_that_is_set_changes_nothing(clock: FakeClock) -> None:
     tried = attempts(clock)
-    clock._time -= 1e9
+    clock._time += 1e9
 
-    assert tried.left == 30.0
+    tried.again(TROUBLE, "it ended")
+    tried.again(TROUBLE, "it ended")
 
 
 def test_the_error_says_what_happened_and_what_to_do(clock: FakeClock) -> None:

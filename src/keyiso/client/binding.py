@@ -66,13 +66,7 @@ class Binding:
     def open(self, location: KeyLocation) -> KeyReference:
         """Find a key by name and load it. Raises ``NTE_BAD_KEYSET`` when there is none."""
 
-        def work(request: Request, channel: KeyChannel) -> KeyReference:
-            opened = request.open(channel, location)
-            reference = KeyReference(opened.header, location)
-            channel.keep(reference, opened.slot)
-            return reference
-
-        return self._on_channel("OpenKey", None, work)
+        return self._on_channel("OpenKey", None, _open, location)
 
     def perform(
         self,
@@ -85,17 +79,12 @@ class Binding:
         It must be something that may be done twice: it is, when a worker ends in the middle.
         """
 
-        def work(request: Request, channel: KeyChannel) -> R_co:
-            slot = channel.slot_of(reference)
-            if slot is None:
-                slot = request.load(channel, reference)
-            return request.on_channel(channel, operation(slot))
-
-        return self._on_channel(function, reference, work)
+        result: R_co = self._on_channel(function, reference, _use, reference, operation)
+        return result
 
     def ping(self) -> None:
         """An empty call to a worker: what a call costs."""
-        self._on_channel("Ping", None, lambda request, channel: request.on_channel(channel, Ping()))
+        self._on_channel("Ping", None, Request.on_channel, Ping())
 
     def watch(self, scope: Scope) -> KeyChangeEvent:
         """An event for changes of the keys of a scope, from now on."""
@@ -110,22 +99,24 @@ class Binding:
         self,
         function: str,
         reference: KeyReference | None,
-        work: Callable[[Request, KeyChannel], T],
+        work: Callable[..., T],
+        *arguments: object,
     ) -> T:
+        """Do something with a channel, again and again until it is not broken."""
         links = self._here()
         request = Request(self._settings, links, function)
         while True:
             try:
                 channel = _free_channel(links) or _take_channel(links, request)
                 try:
-                    return work(request, channel)
+                    return work(request, channel, *arguments)
                 except Broken as broken:
                     _forget(FORGET[broken.trouble], channel, reference)
                     raise
                 finally:
                     channel.lock.release()
             except Broken as broken:
-                request.attempts.again(broken.hop, broken.cause)
+                request.again(broken)
 
     def _here(self) -> Links:
         """The links of this process as this user: a forked child makes its own."""
@@ -171,7 +162,26 @@ def _try(request: Request, work: Callable[[Request], T]) -> T:
         try:
             return work(request)
         except Broken as broken:
-            request.attempts.again(broken.hop, broken.cause)
+            request.again(broken)
+
+
+def _open(request: Request, channel: KeyChannel, location: KeyLocation) -> KeyReference:
+    opened = request.open(channel, location)
+    reference = KeyReference(opened.header, location)
+    channel.keep(reference, opened.slot)
+    return reference
+
+
+def _use(
+    request: Request,
+    channel: KeyChannel,
+    reference: KeyReference,
+    operation: Callable[[int], Operation[R_co]],
+) -> R_co:
+    slot = channel.slot_of(reference)
+    if slot is None:
+        slot = request.load(channel, reference)
+    return request.on_channel(channel, operation(slot))
 
 
 def _take_channel(links: Links, request: Request) -> KeyChannel:

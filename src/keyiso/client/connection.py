@@ -78,7 +78,7 @@ class Connection:
         """
         self._set_timeout(timeout)
         try:
-            self._send(self._session.hello("application"))
+            self._socket.sendall(self._session.hello("application"))
             match message := self._next_message():
                 case Welcome():
                     self.service = message.service
@@ -86,6 +86,9 @@ class Connection:
                     self.instance_id = message.instance_id
                 case Refusal():
                     raise self._refused(message)
+        except OSError as error:
+            self.close()
+            raise self._lost(error) from None
         except BaseException:
             self.close()
             raise
@@ -116,8 +119,11 @@ class Connection:
             for early in before:
                 self._next_call += 1
                 frame = self._session.send(Call(self._next_call, early, trace, hops)) + frame
-            self._send(frame)
+            self._socket.sendall(frame)
             answer = self._answer_to(call_id)
+        except OSError as error:
+            self.close()
+            raise self._lost(error) from None
         except BaseException:
             self.close()
             raise
@@ -151,25 +157,16 @@ class Connection:
 
     def _next_message(self) -> Message:
         while not self._messages:
-            try:
-                data = self._receive(limits.READ_BYTES)
-            except (TimeoutError, BlockingIOError):
-                raise self._lost("did not answer before the deadline") from None
-            except OSError as error:
-                raise self._lost(error.strerror or "not reachable") from None
+            data = self._receive(limits.READ_BYTES)
             if not data:
-                raise self._lost("ended")
+                raise ConnectionLost(self.service, "ended")
             self._messages.extend(self._session.receive(data))
         return self._messages.popleft()
 
-    def _send(self, data: bytes) -> None:
-        try:
-            self._socket.sendall(data)
-        except OSError as error:
-            raise self._lost(error.strerror or "not reachable") from None
-
-    def _lost(self, reason: str) -> ConnectionLost:
-        return ConnectionLost(self.service, reason)
+    def _lost(self, error: OSError) -> ConnectionLost:
+        if isinstance(error, TimeoutError | BlockingIOError):
+            return ConnectionLost(self.service, "did not answer before the deadline")
+        return ConnectionLost(self.service, error.strerror or "not reachable")
 
     def _set_timeout(self, seconds: float) -> None:
         """A kernel time-out: unlike a socket's own it costs no extra system call per read."""

@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from keyiso import limits
 from keyiso.client.autostart import autostart_possible, start_instance
@@ -86,21 +85,29 @@ class _FirstHops(dict[str, tuple[Hop, ...]]):
 class Request:
     """Asks, mends what it can while asking, and says what it cannot mend as `Broken`."""
 
-    __slots__ = ("_hops", "_links", "_settings", "_trace", "attempts")
+    __slots__ = ("_attempts", "_began", "_hops", "_links", "_settings", "_trace")
 
     def __init__(self, settings: Settings, links: Links, function: str) -> None:
-        self.attempts = Attempts(settings.policy, settings.clock)
+        self._began = settings.clock.monotonic()
+        self._attempts: Attempts | None = None
         self._settings = settings
         self._links = links
         self._trace = f"00-{next(links.trace_ids):032x}-{links.span_id}-01"
         self._hops = links.first_hops[function]
+
+    def again(self, broken: Broken) -> None:
+        """Note what broke and pause. Raises when the deadline does not allow another try."""
+        if self._attempts is None:
+            settings = self._settings
+            self._attempts = Attempts(settings.policy, settings.clock, self._began)
+        self._attempts.again(broken.hop, broken.cause)
 
     # --- the KeyIso service --------------------------------------------------------------------
 
     def control(self, operation: Operation[R_co]) -> R_co:
         """Ask the KeyIso service, connected and bound first where that is needed."""
         with self._links.lock:
-            return self._ask(self._bound_control(), operation, Trouble.CONTROL_ENDED)
+            return self._ask(self._bound_control(), operation)
 
     def bound(self) -> Bound:
         """What the KeyIso service told this process when it bound."""
@@ -113,11 +120,11 @@ class Request:
         known = tuple(channel.worker_instance for channel in self._links.channels)
         with self._links.lock:
             control = self._bound_control()
-            attached = self._ask(control, Attach(known), Trouble.CONTROL_ENDED)
+            attached = self._ask(control, Attach(known))
             connected = socket.socket(fileno=control.take_descriptor())
         connection = Connection(connected, attached.worker, frame_bytes=limits.KEY_FRAME_BYTES)
         try:
-            connection.greet(self.attempts.left)
+            connection.greet(self._left())
         except ConnectionLost as lost:
             raise Broken(
                 Trouble.CHANNEL_ENDED, Hop(lost.service, 0, lost.reason), str(lost)
@@ -156,50 +163,39 @@ class Request:
 
     def on_channel(self, channel: KeyChannel, operation: Operation[R_co]) -> R_co:
         """Ask the worker."""
-        return self._ask(
-            channel.connection,
-            operation,
-            Trouble.CHANNEL_ENDED,
-            stale=Trouble.SLOT_STALE,
-            before=channel.releases() if channel.unused else (),
-        )
-
-    # --- how -----------------------------------------------------------------------------------
-
-    def _load(self, operation: OpenKey | OpenEphemeral) -> Opened:
-        with self._links.lock:
-            return self._ask(
-                self._bound_control(),
-                operation,
-                Trouble.CONTROL_ENDED,
-                stale=Trouble.CHANNEL_UNKNOWN,
-            )
-
-    def _ask(
-        self,
-        connection: Connection,
-        operation: Operation[R_co],
-        ended: Trouble,
-        *,
-        stale: Trouble = Trouble.NOT_READY,
-        before: tuple[Operation[Any], ...] = (),
-    ) -> R_co:
+        connection, settings = channel.connection, self._settings
         try:
             return connection.call(
                 operation,
                 trace=self._trace,
                 hops=self._hops,
-                timeout=self.attempts.left,
-                before=before,
+                timeout=settings.policy.left(settings.clock.monotonic() - self._began),
+                before=channel.releases() if channel.unused else (),
             )
-        except ConnectionLost as lost:
-            hop = Hop(lost.service, connection.pid, lost.reason)
-            raise Broken(ended, hop, f"{lost.service} {lost.reason}") from None
-        except NCryptError as error:
-            if error.status != Status.KEYISO_E_STALE:
-                raise
-            hop = error.chain[-1] if error.chain else Hop(connection.service, connection.pid, "")
-            raise Broken(stale, hop, error.cause) from None
+        except (ConnectionLost, NCryptError) as error:
+            raise _found(connection, error, Trouble.CHANNEL_ENDED, Trouble.SLOT_STALE) from None
+
+    # --- how -----------------------------------------------------------------------------------
+
+    def _load(self, operation: OpenKey | OpenEphemeral) -> Opened:
+        with self._links.lock:
+            return self._ask(self._bound_control(), operation, Trouble.CHANNEL_UNKNOWN)
+
+    def _ask(
+        self,
+        control: ControlConnection,
+        operation: Operation[R_co],
+        stale: Trouble = Trouble.NOT_READY,
+    ) -> R_co:
+        try:
+            return control.call(operation, trace=self._trace, hops=self._hops, timeout=self._left())
+        except (ConnectionLost, NCryptError) as error:
+            raise _found(control, error, Trouble.CONTROL_ENDED, stale) from None
+
+    def _left(self) -> float:
+        """Seconds that the next wait for an answer may take."""
+        settings = self._settings
+        return settings.policy.left(settings.clock.monotonic() - self._began)
 
     def _bound_control(self) -> ControlConnection:
         """The control connection, made and bound when there is none. Needs the links' lock."""
@@ -209,14 +205,14 @@ class Request:
         control = links.control = self._connect()
         try:
             bind = Bind(self._settings.client_group, process_name())
-            links.bound = self._ask(control, bind, Trouble.CONTROL_ENDED)
+            links.bound = self._ask(control, bind)
         except BaseException:
             control.close()
             raise
         return control
 
     def _connect(self) -> ControlConnection:
-        timeout = self.attempts.left
+        timeout = self._left()
         try:
             instance = self._settings.resolve()
         except OSError as error:
@@ -243,6 +239,19 @@ class Request:
             "Open it again to use the new key.",
             self._hops,
         )
+
+
+def _found(
+    connection: Connection, error: ConnectionLost | NCryptError, ended: Trouble, stale: Trouble
+) -> Broken | NCryptError:
+    """What an error means: trouble that another try can mend, or the answer of the operation."""
+    if isinstance(error, ConnectionLost):
+        hop = Hop(error.service, connection.pid, error.reason)
+        return Broken(ended, hop, f"{error.service} {error.reason}")
+    if error.status != Status.KEYISO_E_STALE:
+        return error
+    hop = error.chain[-1] if error.chain else Hop(connection.service, connection.pid, "")
+    return Broken(stale, hop, error.cause)
 
 
 def process_name() -> str:

@@ -25,25 +25,20 @@ class RetryPolicy:
     jitter: Callable[[], float] = random.random
     """0 to 1: many clients of one service do not come back in step."""
 
+    def left(self, passed: float) -> float:
+        """Seconds that the next wait may take, so many seconds after the operation began."""
+        return max(0.001, self.deadline - passed) if self.deadline else limits.DEADLINE_SECONDS
+
 
 class Attempts:
-    """The tries of one operation, until its deadline."""
+    """The tries of one operation that began at ``began``, until its deadline."""
 
-    __slots__ = ("_clock", "_made", "_policy", "_troubles", "_until")
-
-    def __init__(self, policy: RetryPolicy, clock: Clock) -> None:
+    def __init__(self, policy: RetryPolicy, clock: Clock, began: float) -> None:
         self._policy = policy
         self._clock = clock
-        self._until = clock.monotonic() + policy.deadline
+        self._until = began + policy.deadline
         self._made = 0
         self._troubles: tuple[Hop, ...] = ()
-
-    @property
-    def left(self) -> float:
-        """Seconds that the next wait for an answer may take."""
-        if not self._policy.deadline:
-            return limits.DEADLINE_SECONDS
-        return max(0.001, self._until - self._clock.monotonic())
 
     def again(self, trouble: Hop, cause: str) -> None:
         """Note what went wrong and pause. Raises when the deadline does not allow another try.

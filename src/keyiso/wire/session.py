@@ -182,7 +182,7 @@ class Session:
         Raises ``RemoteProtocolError`` for what the peer must not send; the session is then
         broken for good. An end of the stream in mid-frame is told by `half_sent`.
         """
-        if self.state is State.BROKEN:
+        if not self._may_receive and self.state is State.BROKEN:
             raise RemoteProtocolError("the connection is already broken")
         if self.half_sent:
             self._buffer += data
