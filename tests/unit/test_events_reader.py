@@ -237,6 +237,15 @@ def test_a_damaged_line_is_counted_and_skipped(
     assert reader.damaged == 1
 
 
+def test_the_end_of_a_long_line_is_no_event(log: EventLog, reader: LogReader) -> None:
+    write(log, 1)
+    line = log.path.read_bytes()
+    log.path.write_bytes(b"x" * limits.EVENT_LINE_BYTES + line + line)
+
+    assert numbers(reader) == [1]
+    assert reader.damaged == 1
+
+
 @pytest.mark.parametrize("edit", [lambda line: line[:-2], lambda line: line.replace(b"3", b'"', 1)])
 def test_a_line_that_was_edited_is_damaged(
     log: EventLog, reader: LogReader, edit: Callable[[bytes], bytes]

@@ -136,6 +136,17 @@ def test_equal_failures_are_one_record_in_a_while(service: Service) -> None:
     assert service.log()[1]["failures"] == 501
 
 
+def test_who_goes_on_failing_is_counted_further(service: Service) -> None:
+    for count in (1, 2, 3, 4):
+        service.uses.take(failed(count))
+        if count > 1:
+            service.wait(limits.FAILURE_SECONDS)
+
+    assert service.counts() == [1, 2, 3, 4]
+    service.uses.take(failed(5))
+    assert service.counts() == [1, 2, 3, 4]
+
+
 def test_a_flood_is_one_record_after_the_other(service: Service) -> None:
     for _ in range(10):
         service.uses.take(failed())
