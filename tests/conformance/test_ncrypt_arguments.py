@@ -3,6 +3,8 @@
 One table of the functions: a new one is a line here, and then all of these rules hold for it.
 """
 
+import copy
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -348,6 +350,16 @@ def test_the_second_handle_of_a_function(
 def test_handles_cannot_be_made_by_hand(kind: type[ncrypt.NCryptHandle]) -> None:
     with pytest.raises(TypeError):
         kind()
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_handle_cannot_be_copied(
+    provider: Provider, duplicate: Callable[[object], object]
+) -> None:
+    """It would be freed twice."""
+    for handle in (provider, make(provider), agreed(provider)):
+        with pytest.raises(TypeError):
+            duplicate(handle)
 
 
 # --- pointers ----------------------------------------------------------------------------------
