@@ -1,0 +1,93 @@
+"""The state machine that drives a stand: it chooses what is done, who is killed, and when."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+
+from tests.restart.asking import Asker, Child, Thread
+from tests.restart.operations import OPERATIONS
+from tests.restart.stand import HUNG, KILLED, Attempt, Stand
+from tests.restart.victims import Victim
+
+_ATTEMPT = st.builds(Attempt, st.sampled_from(list(OPERATIONS)), st.integers(0, 7))
+_ATTEMPTS = st.lists(
+    _ATTEMPT,
+    min_size=1,
+    max_size=3,
+    unique_by=lambda attempt: attempt.operation,
+)
+_TENTHS = st.integers(0, 11)
+
+
+class Machine(RuleBasedStateMachine):
+    """Everything is drawn before it is done, and no choice depends on what came before: the same
+    seed gives the same sequence, whatever the kills hit.
+
+    Hypothesis runs what has failed once more. Processes cannot be made to do the same again, so
+    that this run does nothing, until it ends with the same failure at the same step.
+    """
+
+    stand: ClassVar[Stand]
+    failed_at: ClassVar[int | None] = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._step = 0
+
+    @rule(
+        victim=st.sampled_from(KILLED),
+        attempts=_ATTEMPTS,
+        tenths=_TENTHS,
+        asker=st.sampled_from([Thread, Thread, Child]),
+        settled=st.booleans(),
+    )
+    def kill_meanwhile(
+        self, victim: Victim, attempts: list[Attempt], tenths: int, asker: Asker, settled: bool
+    ) -> None:
+        self._do(lambda: self.stand.disturb(victim, attempts, tenths, asker=asker, settled=settled))
+
+    @rule(attempt=_ATTEMPT)
+    def leave_alone(self, attempt: Attempt) -> None:
+        self._do(lambda: self.stand.do(attempt))
+
+    def teardown(self) -> None:
+        self._do(self.stand.look)
+
+    def _do(self, what: Callable[[], None]) -> None:
+        machine = type(self)
+        self._step += 1
+        if machine.failed_at is None:
+            try:
+                what()
+            except BaseException:
+                machine.failed_at = self._step
+                raise
+        elif machine.failed_at == self._step:
+            what()
+
+
+class HangingMachine(Machine):
+    """Sometimes processes hang. Each time takes the watchdog's ten seconds."""
+
+    @rule(victim=st.sampled_from([*KILLED * 3, *HUNG]), attempts=_ATTEMPTS, tenths=_TENTHS)
+    def hang_meanwhile(self, victim: Victim, attempts: list[Attempt], tenths: int) -> None:
+        self._do(lambda: self.stand.disturb(victim, attempts, tenths))
+
+
+def walk(stand: Stand, machine: type[Machine], *, start: int, walks: int, steps: int) -> None:
+    """Walk at random, as the number ``start`` has it. The sequence is the same each time."""
+    chosen = seed(start)(type("Chosen", (machine,), {"stand": stand}))
+    run_state_machine_as_test(
+        chosen,
+        settings=settings(
+            max_examples=walks,
+            stateful_step_count=steps,
+            phases=[Phase.generate],  # what real processes did cannot be shrunk
+            database=None,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )

@@ -1,0 +1,242 @@
+"""An instance whose processes are killed while operations are under way, and what must survive."""
+
+import contextlib
+import os
+import random
+import signal
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.instance import RunningInstance
+from tests.restart.asking import Asked, Asker, Child, Thread
+from tests.restart.executioner import Blow, Executioner
+from tests.restart.keyring import Keyring
+from tests.restart.matrix import Matrix
+from tests.restart.operations import OPERATIONS, Work
+from tests.restart.victims import Victim, Victims, wait_for_end
+
+KILLED = [
+    victim
+    for victim in Victim
+    if victim.signal == signal.SIGKILL
+    # An instance has a worker for each processor.
+    and (victim is not Victim.OTHER or (os.cpu_count() or 1) > 1)
+]
+HUNG = [victim for victim in Victim if victim.signal == signal.SIGSTOP]
+FORKED = "forked child"
+"""The column of operations in forked children, whoever is killed."""
+
+COLUMNS = [*(victim.value for victim in KILLED), FORKED, *(victim.value for victim in HUNG)]
+
+_MEASUREMENTS = 3
+_ROUNDS = 2 * len(OPERATIONS)
+"""More than are needed to fill a column with one operation at a time."""
+_NOTICE_SECONDS = 0.00005
+"""What a signal needs to arrive on an idle machine."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """An operation to be disturbed."""
+
+    operation: str
+    number: int
+    """Chooses among the keys."""
+
+    def __str__(self) -> str:
+        return f"{self.operation} ({self.number})"
+
+
+@dataclass
+class Usual:
+    """When, of late, the requests of an operation were under way: seconds after its begin."""
+
+    first_sent: float = 0.0
+    last_over: float = 0.0
+
+    def learn(self, asked: Asked) -> None:
+        """From one that nothing has disturbed."""
+        sent, over = (asked.requests or [(asked.begun, asked.ended)])[0][0], asked.ended
+        if asked.requests:
+            over = asked.requests[-1][1]
+        self.first_sent = (self.first_sent + sent - asked.begun) / 2
+        self.last_over = (self.last_over + over - asked.begun) / 2
+
+    def at(self, tenths: int) -> float:
+        """An instant in that time; after ten tenths it is over."""
+        return self.first_sent + (self.last_over - self.first_sent) * tenths / 10
+
+
+class Stand:
+    """An instance with keys that must survive, and a record of what was done to it."""
+
+    def __init__(self, instance: RunningInstance, ring: Keyring | None = None) -> None:
+        self.matrix = Matrix(COLUMNS, {victim.value for victim in HUNG})
+        self._ring = ring or Keyring()
+        self._journal: deque[str] = deque(maxlen=40)
+        """The last that was done, for whoever has to understand a failure."""
+        self._failure: BaseException | None = None
+        self._victims = Victims(instance)
+        self._victims.settle()
+        self._anchor = self._ring.make("ECDSA_P256")
+        self._anchor.busy = True
+        self._usual = {operation: Usual() for operation in OPERATIONS}
+        for operation in _MEASUREMENTS * list(OPERATIONS):
+            self.do(Attempt(operation, 0))
+        self._executioner = Executioner()
+
+    def close(self) -> None:
+        self._executioner.close()
+
+    def do(self, attempt: Attempt) -> None:
+        """An operation that nobody disturbs."""
+        with self._noted(str(attempt)), self._prepared([attempt]) as (work,):
+            asker = Thread(work.ask, _nothing)
+            asker.go()
+            asked = asker.outcome()
+            self._usual[attempt.operation].learn(asked)
+            self._check(work, asked)
+            self._ring.thin_out()
+
+    def disturb(
+        self,
+        victim: Victim,
+        attempts: Sequence[Attempt],
+        tenths: int,
+        *,
+        settled: bool = True,
+        asker: Asker = Thread,
+    ) -> None:
+        """Do operations all at once, and kill so many tenths into the first of them."""
+        column = FORKED if asker is Child else victim.value
+        # The first that asks anybody gives the sign.
+        attempts = sorted(attempts, key=lambda one: OPERATIONS[one.operation].local)
+        what = f"{column}, {tenths}/10: {', '.join(map(str, attempts))}"
+        with self._noted(what), self._prepared(attempts) as works:
+            pidfds = self._find(victim, settled=settled)
+            delay = self._usual[attempts[0].operation].at(tenths) - _NOTICE_SECONDS
+            self._executioner.order(delay, victim.signal, pidfds)
+            beginnings = [self._executioner.give_sign, *[_nothing] * (len(works) - 1)]
+            askers = [
+                asker(work.ask, beginning)
+                for work, beginning in zip(works, beginnings, strict=True)
+            ]
+            for one in askers:
+                one.go()
+            outcomes = [one.outcome() for one in askers]
+            blow = self._executioner.report()
+            wait_for_end(pidfds)
+            for attempt, work, asked in zip(attempts, works, outcomes, strict=True):
+                self._note(attempt, column, blow, asked)
+                self._check(work, asked)
+            self._ring.thin_out()
+
+    def look(self) -> None:
+        """Check everything that must be true."""
+        with self._noted("look at everything"):
+            self._ring.check()
+
+    def fill(self, columns: Sequence[str], chance: random.Random) -> None:
+        """Have every operation meet those of these victims that it has not met yet.
+
+        The victims take turns, so that no process is killed so soon again that its supervisor
+        becomes careful with it.
+        """
+        for _ in range(_ROUNDS):
+            for column in columns:
+                attempts = [
+                    Attempt(operation, chance.randrange(8))
+                    for operation in _together(self.matrix.empty(column), column, chance)
+                ]
+                if attempts and column == FORKED:
+                    victim = chance.choice([Victim.KEYISO, Victim.SERVICES])
+                    self.disturb(victim, attempts, 5, asker=Child)
+                elif attempts:
+                    self.disturb(Victim(column), attempts, 5)
+
+    def _note(self, attempt: Attempt, column: str, blow: Blow, asked: Asked) -> None:
+        if blow.hit:
+            in_flight = asked.in_flight(blow.since, blow.until)
+            self.matrix.count(attempt.operation, column, in_flight=in_flight)
+        if asked.ended < blow.since:
+            self._usual[attempt.operation].learn(asked)
+
+    def _check(self, work: Work, asked: Asked) -> None:
+        """The one right result, and a handle that goes on working."""
+        if asked.error is not None:
+            raise asked.error
+        work.check(asked.answer)
+        if work.held in self._ring.held:
+            work.held.check()
+
+    def _find(self, victim: Victim, *, settled: bool) -> list[int]:
+        if victim in (Victim.HOLDER, Victim.OTHER):
+            self._single_out()
+        elif settled:
+            self._victims.settle()
+        pidfds = self._victims.pidfds(victim)
+        if not pidfds:
+            self._victims.settle()
+            pidfds = self._victims.pidfds(victim)
+        return pidfds
+
+    def _single_out(self) -> None:
+        """Have one worker hold the only channel of this process; threads may have made more."""
+        while True:
+            self._victims.settle()
+            self._anchor.check()
+            if len(self._victims.holders()) == 1:
+                return
+            first, *others = self._victims.pidfds(Victim.HOLDER)
+            for pidfd in others:
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            wait_for_end(others)
+            os.close(first)
+
+    @contextlib.contextmanager
+    def _prepared(self, attempts: Sequence[Attempt]) -> Iterator[list[Work]]:
+        works: list[Work] = []
+        try:
+            for one in attempts:
+                works.append(OPERATIONS[one.operation].prepare(self._ring, one.number))
+            self._ring.in_flux |= {work.changing for work in works} - {""}
+            yield works
+        finally:
+            self._ring.in_flux.clear()
+            for work in works:
+                if work.held is not None:
+                    work.held.busy = False
+
+    @contextlib.contextmanager
+    def _noted(self, what: str) -> Iterator[None]:
+        """Keep a journal. After the first failure nothing is done any more."""
+        if self._failure is not None:
+            raise self._failure
+        self._journal.append(what)
+        try:
+            yield
+        except BaseException as failure:
+            failure.add_note("What was done, the last at the end:\n" + "\n".join(self._journal))
+            self._failure = failure
+            raise
+
+
+def _together(operations: list[str], column: str, chance: random.Random) -> list[str]:
+    """Some that do not wait for each other: requests of one process to KeyIso take turns, and a
+    second one to a worker would take a channel to another one.
+    """
+    operations = chance.sample(operations, len(operations))
+    if column == FORKED:
+        return operations[:4]
+    if Victim(column) in HUNG:
+        return operations
+    on_channel = [one for one in operations if OPERATIONS[one].on_channel]
+    local = [one for one in operations if OPERATIONS[one].local]
+    others = [one for one in operations if one not in on_channel + local]
+    found = on_channel[:1] + others[:1]
+    return chance.sample(found, len(found)) + local[:1]
+
+
+def _nothing() -> None:
+    """Nobody waits for a sign."""

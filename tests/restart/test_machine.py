@@ -1,0 +1,99 @@
+"""No stale handle: whatever is killed at whatever instant, no operation notices.
+
+``KEYISO_SEED`` repeats a run's choices. What real processes make of them differs a little each
+time: the instant of a kill is chosen in tenths of an operation's usual duration.
+"""
+
+import os
+import random
+import time
+import traceback
+from collections.abc import Iterator
+
+import pytest
+
+from keyiso import ServiceUnavailableError
+from keyiso.router import process_router
+from tests.instance import RunningInstance
+from tests.restart.asking import note_requests
+from tests.restart.keyring import REFUSALS, Keyring
+from tests.restart.machine import HangingMachine, Machine, walk
+from tests.restart.seed import SEED
+from tests.restart.stand import COLUMNS, HUNG, Stand
+from tests.restart.victims import Victim
+
+SOAK_SECONDS = float(os.environ.get("KEYISO_SOAK_SECONDS", "3600"))
+SHARE_IN_FLIGHT = 0.3
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory, summaries: list[str]) -> Iterator[Stand]:
+    """One for all tests of this file: the longer its keys live through, the better."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        home = tmp_path_factory.mktemp("stand")
+        monkeypatch.setenv("KEYISO_HOME", str(home))
+        process_router.cache_clear()
+        instance = RunningInstance(home)
+        instance.start()
+        note_requests(monkeypatch)
+        try:
+            made = Stand(instance)
+            yield made
+            made.close()
+            summaries.append(f"seed {SEED} (KEYISO_SEED={SEED} repeats it)\n{made.matrix}")
+        finally:
+            process_router.cache_clear()
+            instance.end()
+
+
+def test_no_operation_notices_who_is_killed_on_a_random_walk(stand: Stand) -> None:
+    walk(stand, Machine, start=SEED, walks=4, steps=12)
+
+
+@pytest.mark.parametrize("victim", HUNG, ids=lambda victim: victim.value)
+def test_a_hung_process_is_replaced_and_every_operation_goes_on(
+    stand: Stand, victim: Victim
+) -> None:
+    """Stopped processes end because the watchdog ends them; each operation waits that long, or
+    does not need them."""
+    stand.fill([victim.value], random.Random(SEED))
+    stand.look()
+
+
+def test_every_operation_meets_every_victim(stand: Stand) -> None:
+    """What the random walk has left out."""
+    stand.fill(COLUMNS, random.Random(SEED))
+    stand.look()
+
+    assert [column for column in COLUMNS if stand.matrix.empty(column)] == []
+    assert stand.matrix.share_in_flight >= SHARE_IN_FLIGHT
+
+
+@pytest.mark.soak
+def test_no_operation_notices_who_is_killed_for_a_long_time(stand: Stand) -> None:
+    until = time.monotonic() + SOAK_SECONDS
+    start = SEED
+    while time.monotonic() < until:
+        walk(stand, HangingMachine, start=start, walks=5, steps=30)
+        start += 1
+    stand.fill(COLUMNS, random.Random(SEED))
+    stand.look()
+
+    assert stand.matrix.share_in_flight >= SHARE_IN_FLIGHT
+
+
+def test_without_re_binding_the_same_walk_is_noticed(
+    instance: RunningInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control: what happens to a client that trusts what it once opened."""
+    monkeypatch.setenv("KEYISO_DEADLINE", "0")
+    # That a key was revoked is learned when it is opened again, which is re-binding too.
+    stand = Stand(instance, Keyring(refusals=(*REFUSALS, ServiceUnavailableError)))
+    try:
+        stand.look()
+        with pytest.raises((Exception, ExceptionGroup)) as caught:
+            walk(stand, Machine, start=SEED, walks=4, steps=12)
+    finally:
+        stand.close()
+
+    assert "KEYISO_E_SERVICE_UNAVAILABLE" in "".join(traceback.format_exception(caught.value))
