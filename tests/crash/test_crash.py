@@ -5,13 +5,10 @@ and so on until the change completes unharmed. After each kill the store has the
 new one, and the operation id, asked again, answers truthfully.
 """
 
-import contextlib
 import os
 import select
-import shutil
-import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,17 +36,15 @@ from keyiso.wire.operations import (
     SetAccess,
     SetProperty,
 )
-from tests.instance import DEADLINE_SECONDS, RunningInstance
+from tests.crash.strace import killing, needs_strace, wait_for_end
+from tests.instance import RunningInstance
 
 WRITES = ("pwrite64", "fdatasync")
 """What SQLite changes files with in WAL mode; strace counts each kind for itself."""
 
 LONGEST_RUN = 200
 
-pytestmark = [
-    pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed"),
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can trace the KeyIso service"),
-]
+pytestmark = needs_strace
 
 Change = Callable[[Request], object]
 
@@ -183,49 +178,14 @@ def _try_with_kill(
 ) -> bool:
     """Make the change while the N-th write kills the service. True when it did."""
     pid = instance.pid_of("keyiso")
-    with _killing(pid, path, call, when) as pidfd:
+    with killing(pid, path, call, when) as pidfd:
         try:
             binding.try_until_done("change", change)
         except NCryptError:
-            _wait_for_end(pidfd)
+            wait_for_end(pidfd)
             return True
         ended, _, _ = select.select([pidfd], [], [], 0)
         return bool(ended)
-
-
-@contextlib.contextmanager
-def _killing(pid: int, path: Path, call: str, when: int) -> Iterator[int]:
-    """strace at work on a process; gives a pidfd of the process."""
-    pidfd = os.pidfd_open(pid)
-    tracer = subprocess.Popen(
-        [
-            "strace",
-            "-f",
-            "-o",
-            str(path / "strace.log"),
-            "-p",
-            str(pid),
-            "-e",
-            f"trace={call}",
-            "-e",
-            f"inject={call}:signal=SIGKILL:when={when}",
-        ],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert tracer.stderr is not None
-        assert "attached" in tracer.stderr.readline()
-        yield pidfd
-    finally:
-        tracer.terminate()
-        tracer.communicate(timeout=DEADLINE_SECONDS)
-        os.close(pidfd)
-
-
-def _wait_for_end(pidfd: int) -> None:
-    ended, _, _ = select.select([pidfd], [], [], DEADLINE_SECONDS)
-    assert ended, "the request failed although the service was not killed"
 
 
 def _state(name: str) -> State | None:

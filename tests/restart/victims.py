@@ -57,6 +57,10 @@ class Victims:
         """Workers that have a key channel."""
         return [worker.service for worker in self._workers() if worker.channels]
 
+    def loaded_keys(self) -> list[int]:
+        """How many each worker holds."""
+        return [worker.loaded_keys for worker in self._workers()]
+
     def pidfds(self, victim: Victim) -> list[int]:
         """Descriptors of the processes; the caller closes them. None while they are not there."""
         try:
