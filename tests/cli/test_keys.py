@@ -341,9 +341,10 @@ def test_import_with_a_password(instance: RunningInstance, tmp_path: Path, form)
         (b"", "NTE_BAD_DATA"),
         (b"-----BEGIN PRIVATE KEY-----\nsecret\n-----END PRIVATE KEY-----\n", "NTE_BAD_DATA"),
         (b"\x30\x82" + b"secret" * 10, "NTE_BAD_DATA"),
+        (bytes.fromhex("302d020100300506032b65700421041f") + bytes(31), "NTE_BAD_DATA"),
         (b"secret" * 100_000, "KEYISO_E_LIMIT"),
     ],
-    ids=["empty", "PEM", "DER", "long"],
+    ids=["empty", "PEM", "DER", "Ed25519 that lacks a byte", "long"],
 )
 def test_import_of_what_is_no_key(
     instance: RunningInstance, tmp_path: Path, content: bytes, status: str

@@ -347,6 +347,15 @@ def test_a_password_is_for_pkcs8_only(provider: Provider) -> None:
                 ncrypt.NCryptExportKey(key, None, blob_type, SECRET)
 
 
+def test_a_password_that_is_no_text(provider: Provider) -> None:
+    secret = (ncrypt.NCryptBuffer(NCRYPTBUFFER_PKCS_SECRET, "half a pair: \ud83d"),)
+
+    with fails(Status.NTE_INVALID_PARAMETER):
+        ncrypt.NCryptExportKey(
+            exportable(provider, ECDSA_P256, 1), None, NCRYPT_PKCS8_PRIVATE_KEY_BLOB, secret
+        )
+
+
 def test_a_public_key_has_no_private_blob(provider: Provider) -> None:
     public = ncrypt.NCryptImportKey(provider, None, BCRYPT_PUBLIC_KEY_BLOB, None, ECC_BLOB)
 
@@ -590,6 +599,7 @@ def test_a_name_in_utf16_bytes(provider: Provider, name: str) -> None:
 
 
 ENCRYPTED = pkcs8(P256, "password")
+SHORT_ED25519 = bytes.fromhex("302d020100300506032b65700421041f") + bytes(31)
 _PBES2 = bytes.fromhex("2a864886f70d01050d")
 BAD_PRIVATE = {
     "empty": (b"", None),
@@ -635,6 +645,8 @@ BAD_PRIVATE = {
         ENCRYPTED.replace(_PBES2, _PBES2[:-1] + b"\x7f"),
         "password",
     ),
+    "Ed25519 that lacks a byte": (SHORT_ED25519, None),
+    "Ed25519 that lacks a byte, and a password": (SHORT_ED25519, "password"),
     "encrypted and damaged": (ENCRYPTED[:-1] + bytes([ENCRYPTED[-1] ^ 1]), "password"),
 }
 
@@ -664,6 +676,8 @@ def test_numbers_that_do_not_belong_together_are_bad_data(provider: Provider) ->
         import_private(provider, data.replace(prime, prime[:-1] + bytes([prime[-1] ^ 2])))
 
 
+OID_OF_P256 = bytes.fromhex("2a8648ce3d030107")
+
 NOT_OFFERED: dict[str, PrivateKeyTypes] = {
     "secp256k1": ec.generate_private_key(ec.SECP256K1()),
     "Ed448": ed448.Ed448PrivateKey.generate(),
@@ -680,6 +694,16 @@ def test_a_private_key_of_an_algorithm_that_is_not_offered(
 
     with fails(Status.NTE_NOT_SUPPORTED):
         import_private(provider, pkcs8(private, password), parameters=secret)
+
+
+def test_an_unknown_curve_that_needs_no_password(provider: Provider) -> None:
+    data = pkcs8(P256)
+    assert OID_OF_P256 in data
+
+    with fails(Status.NTE_NOT_SUPPORTED):
+        import_private(
+            provider, data.replace(OID_OF_P256, OID_OF_P256[:-1] + b"\x55"), parameters=SECRET
+        )
 
 
 def test_a_private_key_that_is_too_long_names_the_limit(provider: Provider) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 
 from keyiso.client.binding import Binding, bind_process
@@ -333,7 +334,7 @@ class SoftwareProvider:
         if blob_type in PUBLIC_BLOBS:
             blob = export_public_blob(key.public(), key.algorithm.group, blob_type)
         else:
-            password = (_text(parameters, NCRYPTBUFFER_PKCS_SECRET) or "").encode("utf-8")
+            password = _utf8(_text(parameters, NCRYPTBUFFER_PKCS_SECRET) or "")
             blob = self._binding.perform(
                 "ExportKey", key.ready(), lambda slot: ExportPrivate(slot, blob_type, password)
             ).value
@@ -436,13 +437,26 @@ def _text(parameters: Sequence[NCryptBuffer], kind: int) -> str | None:
     return None
 
 
+def _utf8(password: str) -> bytes:
+    try:
+        return password.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER, "the password has half of a surrogate pair"
+        ) from None
+
+
 def _clear_pkcs8(data: bytes, password: str | None) -> bytes:
     """The key without its password, which is taken off here, in the application's process."""
     if password is None:
         return data
     try:
         key = serialization.load_der_private_key(data, password.encode("utf-8"))
-    except (ValueError, TypeError):
+    except UnsupportedAlgorithm:
+        raise ncrypt_error(
+            Status.NTE_NOT_SUPPORTED, "the key's algorithm or encryption is not supported"
+        ) from None
+    except (ValueError, TypeError, InternalError):
         raise ncrypt_error(
             Status.NTE_BAD_DATA, "the data is not a PKCS #8 key under this password"
         ) from None

@@ -3,7 +3,7 @@
 from typing import BinaryIO, Final, Unpack
 
 import click
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
@@ -95,7 +95,7 @@ def _parse(data: bytes, password: bytes | None) -> PrivateKeyTypes:
         raise ncrypt_error(
             Status.NTE_NOT_SUPPORTED, "the file's algorithm or encryption is not supported"
         ) from None
-    except ValueError:
+    except (ValueError, InternalError):
         # The library's own message may quote the file.
         other = "" if password is None else ", or the password is wrong"
         raise ncrypt_error(
