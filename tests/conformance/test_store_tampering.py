@@ -25,8 +25,8 @@ from keyiso.flags import NCRYPT_MACHINE_KEY_FLAG, NCRYPT_PERSIST_FLAG
 from keyiso.paths import Instance
 from keyiso.status import Status, status_name
 from keyiso.store.schema import MACHINE
-from keyiso.wire.operations import DeleteKey, Done
-from tests.conformance.raw_client import PROVIDER, RawClient, units
+from keyiso.wire.operations import Created, CreateKey, DeleteKey, Done
+from tests.conformance.raw_client import PROVIDER, RawClient, terms, units
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
 
@@ -75,6 +75,10 @@ class Store:
 
     def delete(self, row: Row) -> None:
         self._execute("DELETE FROM keys WHERE key_id = ?", (row.key_id,))
+
+    def forget_results(self, result: bytes) -> None:
+        """What every operation id gave is something else now."""
+        self._execute("UPDATE operations SET result = ?", (result,))
 
     def _execute(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         with contextlib.closing(sqlite3.connect(self._path)) as connection, connection:
@@ -558,6 +562,22 @@ def test_a_name_that_is_none_does_not_end_the_listing(stage: Stage, name: bytes)
 
 
 # --- roots -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "result",
+    [b"", b"\xc1", b"\x92\xc0\xc0", b"\x91" * 20_000],
+    ids=["empty", "none", "wrong", "deep"],
+)
+def test_a_repeat_of_what_is_remembered_no_more(stage: Stage, result: bytes) -> None:
+    """The first result is damaged: better an error than a second key."""
+    create = CreateKey(terms("new"))
+    with RawClient.bound(stage.instance.instance.control_socket) as client:
+        assert isinstance(client.call(create), Created)
+        stage.store.forget_results(result)
+        assert status_name(client.status(create)) == "KEYISO_E_STORE"
+    assert names().count("new") == 1
+    stage.check_the_others()
 
 
 def test_a_missing_root(stage: Stage) -> None:

@@ -407,7 +407,7 @@ class _Wish:
         """What the operation id did before, if this is a repeat."""
         uid, operation_id = self.client.peer.uid, self.terms.operation_id
         first = first_result(reader, uid, operation_id, self.hash())
-        return None if first is None else msgspec.msgpack.decode(first, type=_Change)
+        return None if first is None else _change_of(first)
 
 
 class _Change(msgspec.Struct, frozen=True, array_like=True):
@@ -416,6 +416,18 @@ class _Change(msgspec.Struct, frozen=True, array_like=True):
     header: KeyHeader
     replaced: bytes
     """The id of the key that it replaced, or empty."""
+
+
+def _change_of(result: bytes) -> _Change:
+    """What was remembered. Raises ``KEYISO_E_STORE`` for what was damaged since."""
+    try:
+        return msgspec.msgpack.decode(result, type=_Change)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ncrypt_error(
+            Status.KEYISO_E_STORE,
+            "what the store remembers of this operation is damaged",
+            "The store was edited or damaged. Restore it from a backup.",
+        ) from None
 
 
 def _exists(terms: KeyTerms) -> NCryptError:
