@@ -4,11 +4,14 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from keyiso.router import process_router
 from tests.instance import RunningInstance
+
+Running = TypeVar("Running", bound=RunningInstance)
 
 
 def limited(*settings: str) -> tuple[str, ...]:
@@ -24,7 +27,7 @@ def limited_instance(home: Path, *settings: str) -> Iterator[RunningInstance]:
 
 
 @contextlib.contextmanager
-def in_use(running: RunningInstance) -> Iterator[RunningInstance]:
+def in_use(running: Running) -> Iterator[Running]:
     """Start an instance, and have this process and its children use it until the block ends."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KEYISO_HOME", str(running.home))

@@ -143,7 +143,8 @@ def make_private_directory(path: Path, *, mode: int = 0o700, owner: int | None =
                 f"{path} is not a directory of uid {os.geteuid()}",
                 "Remove it, or set KEYISO_HOME or XDG_RUNTIME_DIR to a place of your own.",
             ) from None
-    path.chmod(mode)
+    if stat.S_IMODE(path.lstat().st_mode) != mode:  # a disk may be read-only, and right
+        path.chmod(mode)
 
 
 def runtime_link(home: Path) -> Path:

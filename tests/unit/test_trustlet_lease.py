@@ -12,6 +12,7 @@ from keyiso import limits
 from keyiso.crypto.key_blob import seal_key
 from keyiso.crypto.signatures import NO_PADDING, verify_digest
 from keyiso.keyiso_service.workers import Workers
+from keyiso.quotas import Quotas
 from keyiso.server.identity import Identity
 from keyiso.server.loop import Loop
 from keyiso.status import Status
@@ -75,7 +76,7 @@ class Stand:
         self._listening.bind(os.fspath(path))
         self._listening.listen()
         identity = Identity("software-0", b"i" * 16, b"b" * 16, 4711)
-        worker = Worker(loop, identity, Engine("software", ROOT, BOOT_ROOT), os.geteuid())
+        worker = Worker(loop, identity, Engine("software", ROOT, BOOT_ROOT), os.geteuid(), Quotas())
         self._listener = worker.listen(self._listening)
         connected = socket.socket(socket.AF_UNIX)
         connected.connect(os.fspath(path))
@@ -204,7 +205,7 @@ def test_the_service_renews_leases_for_as_long_as_it_runs(
 
     def script() -> Script:
         yield from stand.load()
-        Workers(loop, "keyiso", [path], lambda: ())
+        Workers(loop, "keyiso", [path], lambda: (), lambda uses: None, Quotas())
         yield from rounds(50)  # it connects, and says so
         for pause in (1.0, limits.LEASE_SECONDS / 4, limits.LEASE_SECONDS / 2) * 10:
             clock.advance(pause)
@@ -224,7 +225,14 @@ def test_a_service_that_connects_first_tells_what_is_revoked(
         yield from stand.load()
         yield from stand.link.ask(RenewLease())
         assert (yield from stand.signs())
-        Workers(loop, "keyiso", [path], lambda: (b"another key's id", header().key_id))
+        Workers(
+            loop,
+            "keyiso",
+            [path],
+            lambda: (b"another key's id", header().key_id),
+            lambda uses: None,
+            Quotas(),
+        )
         yield from rounds(50)
         assert not (yield from stand.signs())
         yield from stand.end()

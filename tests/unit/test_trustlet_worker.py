@@ -11,6 +11,7 @@ import pytest
 
 from keyiso import limits
 from keyiso.crypto.signatures import Padding
+from keyiso.quotas import Quotas
 from keyiso.server.identity import Identity
 from keyiso.server.loop import Loop
 from keyiso.status import Status
@@ -94,7 +95,11 @@ class World:
         engine = Engine("software", ROOT, BOOT_ROOT)
         self._blob = engine.generate(terms(), GRANT).blob
         self._worker = Worker(
-            self.loop, Identity("software-0", b"i" * 16, b"b" * 16, 7), engine, os.geteuid()
+            self.loop,
+            Identity("software-0", b"i" * 16, b"b" * 16, 7),
+            engine,
+            os.geteuid(),
+            Quotas(),
         )
         self._listening = socket.socket(socket.AF_UNIX)
         self._listening.bind(path)

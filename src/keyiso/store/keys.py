@@ -1,7 +1,7 @@
 """Rows of the store, and what is read from them."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -46,12 +46,23 @@ class Remembered:
     result: bytes
 
 
+Failed = Callable[[Exception], None]
+"""Is told of each error of the database, besides who asked."""
+
+
+def _ignore(error: Exception) -> None:
+    """Who asked is told."""
+
+
 class KeyReader:
     """Reads of one connection. Each sees all that was committed before it."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, failed: Failed = _ignore
+    ) -> None:
         self._connection = connection
         self._path = path
+        self._failed = failed
 
     def find(self, provider: str, partition: int, name: bytes) -> StoredKey | None:
         """The key of a name, compared exactly."""
@@ -131,4 +142,5 @@ class KeyReader:
         try:
             return self._connection.execute(query, parameters).fetchall()
         except DATABASE_ERRORS as error:
+            self._failed(error)
             raise store_error(error, self._path) from None

@@ -119,7 +119,7 @@ def open_database(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA trusted_schema = OFF")
         _upgrade(connection)
-    except DATABASE_ERRORS as error:
+    except (*DATABASE_ERRORS, OSError) as error:
         raise store_error(error, path) from None
     return connection
 
@@ -134,6 +134,30 @@ def schema_of_version(version: int) -> frozenset[tuple[str | None, ...]]:
     with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as empty:
         _upgrade(empty, version)
         return schema_of(empty)
+
+
+def open_unchanging(path: Path) -> sqlite3.Connection:
+    """Open a store that cannot be opened for writing, as on a full or read-only disk, to read
+    what it holds. It must not change while it is open.
+
+    Raises ``KEYISO_E_STORE`` as `open_database` does, and for a store of an older schema.
+    """
+    try:
+        # Committed changes that wait in the log count; without any, no file is made beside it.
+        how = "mode=ro" if _has_log(path) else "immutable=1"
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{how}", uri=True)
+        _check_identity(connection, path)
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+    except (*DATABASE_ERRORS, OSError) as error:
+        raise store_error(error, path) from None
+    if version != SCHEMA_VERSION:
+        connection.close()
+        raise ncrypt_error(
+            Status.KEYISO_E_STORE,
+            f"{path} has schema version {version}, and cannot be brought to {SCHEMA_VERSION}"
+            " without writing",
+        )
+    return connection
 
 
 def store_error(error: Exception, path: Path) -> NCryptError:
@@ -161,6 +185,25 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has schema version {version}; this keyiso knows {SCHEMA_VERSION}",
             "Use the newer keyiso that wrote it; this one will not touch it.",
         )
+    _check_length(connection, path)
+
+
+def _check_length(connection: sqlite3.Connection, path: Path) -> None:
+    """Pages that are missing are noticed by SQLite; of one that is cut it reads zeros."""
+    (page,) = connection.execute("PRAGMA page_size").fetchone()
+    # A change that was interrupted on its way from the log to the file will be repeated.
+    if path.exists() and path.stat().st_size % page and not _has_log(path):
+        raise ncrypt_error(
+            Status.KEYISO_E_STORE,
+            f"the key store {path} is malformed: it was cut short",
+            "Restore it from a backup; keys already loaded keep working.",
+        )
+
+
+def _has_log(path: Path) -> bool:
+    """Committed changes wait in a file of their own."""
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
 
 
 def _upgrade(connection: sqlite3.Connection, to: int = SCHEMA_VERSION) -> None:

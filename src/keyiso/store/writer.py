@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from keyiso.clock import Clock
 from keyiso.limits import OPERATION_MEMORY_SECONDS
-from keyiso.store.keys import KeyReader, StoredKey, StoredProperty
+from keyiso.store.keys import Failed, KeyReader, StoredKey, StoredProperty
 from keyiso.store.schema import DATABASE_ERRORS, open_database, store_error
 
 Outcome = Callable[[], Any]
@@ -91,11 +91,16 @@ class KeyTransaction(KeyReader):
         self._connection.execute("DELETE FROM revocations WHERE boot_id != ?", (boot_id,))
 
 
+def _ignore(error: sqlite3.Error) -> None:
+    """Who asked is told."""
+
+
 class KeyWriter:
     """Runs changes in its own thread, in the order in which they came."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, failed: Failed = _ignore) -> None:
         self._path = path
+        self._failed = failed
         self._clock = clock
         self._connection = open_database(path)
         self._waiting: queue.SimpleQueue[
@@ -151,6 +156,7 @@ class KeyWriter:
         except DATABASE_ERRORS as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            self._failed(error)
             return [_raise(store_error(error, self._path))] * len(changes)
         return outcomes
 
@@ -162,6 +168,7 @@ class KeyWriter:
             if not self._connection.in_transaction:
                 raise  # a full disk ends the whole transaction, not only this change
             self._connection.execute("ROLLBACK TO change")
+            self._failed(error)
             outcome = _raise(store_error(error, self._path))
         except Exception as error:  # the change's own refusal: its caller gets it
             self._connection.execute("ROLLBACK TO change")

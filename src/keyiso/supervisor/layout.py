@@ -40,7 +40,7 @@ def make_directories(instance: Instance, keyiso: User | None, trustlet: User | N
         (instance.software_boot_roots, trustlet),
     ):
         make_private_directory(path, owner=None if user is None else user.uid)
-        if user is not None:
+        if user is not None and (path.stat().st_uid, path.stat().st_gid) != (user.uid, user.gid):
             os.chown(path, user.uid, user.gid)
 
 

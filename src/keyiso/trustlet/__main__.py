@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from keyiso.clock import SystemClock
@@ -29,12 +30,13 @@ def main(arguments: list[str]) -> int:
         sockets = inherited_sockets()
         harden_process()
         quotas = usable_quotas(options.limit)
-        engine = Engine(
-            "software", _machine_root(options), boot_root(options.boot_roots, boot_id())
-        )
     except (StartupError, NCryptError, OSError) as error:
         print(f"keyiso {options.service}: {error}", file=sys.stderr)
         return 1
+    path, may_create = options.machine_root, options.may_create_root
+    machine = _usable(options.service, lambda: machine_root(path, may_create=may_create))
+    boot = _usable(options.service, lambda: boot_root(options.boot_roots, boot_id()))
+    engine = Engine("software", machine, boot)
     loop = Loop(SystemClock())
     stop_on_signals(loop, loop.stop)
     start_heartbeat(loop, os.environ)
@@ -44,12 +46,12 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _machine_root(options: argparse.Namespace) -> Root | None:
-    """Without a usable machine root the worker still serves ephemeral keys."""
+def _usable(service: str, root: Callable[[], Root | None]) -> Root | None:
+    """A root, if there is a usable one: without it the other one's keys are still served."""
     try:
-        return machine_root(options.machine_root, may_create=options.may_create_root)
+        return root()
     except (NCryptError, OSError) as error:
-        print(f"keyiso {options.service}: {error}", file=sys.stderr)
+        print(f"keyiso {service}: {error}", file=sys.stderr)
         return None
 
 

@@ -16,7 +16,7 @@ from keyiso.crypto.ciphers import CipherParameters, decipher, encipher
 from keyiso.crypto.encryption import EncryptionPadding, decrypt_rsa
 from keyiso.crypto.import_seal import open_import
 from keyiso.crypto.key_blob import Root, read_header, seal_key, unseal_key
-from keyiso.crypto.key_header import AccessEntry, KeyHeader, Level, Origin
+from keyiso.crypto.key_header import AccessEntry, KeyHeader, Level, Origin, RootKind
 from keyiso.crypto.key_types import PrivateKey, SymmetricKey, bits_of
 from keyiso.crypto.private_export import export_private_key
 from keyiso.crypto.private_keys import (
@@ -62,7 +62,7 @@ class Engine:
         self,
         level: Level,
         machine_root: Root | None,
-        boot_root: Root,
+        boot_root: Root | None,
         *,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -185,11 +185,9 @@ class Engine:
     def _seal(
         self, key: PrivateKey, terms: KeyTerms, grant: KeyGrant, algorithm: str, origin: Origin
     ) -> Sealed:
-        root = self._boot_root
-        if terms.lifetime == "persisted":
-            if self._machine_root is None:
-                raise _no_machine_root()
-            root = self._machine_root
+        root = self._machine_root if terms.lifetime == "persisted" else self._boot_root
+        if root is None:
+            raise _no_root("machine" if terms.lifetime == "persisted" else "boot")
         header = KeyHeader(
             root_id=root.root_id,
             root_kind=root.kind,
@@ -213,13 +211,12 @@ class Engine:
         return Sealed(seal_key(root, header, private_key_bytes(key), random=self._random), header)
 
     def _root_of(self, header: KeyHeader) -> Root:
-        if header.root_kind == "boot":
-            if header.root_id == self._boot_root.root_id:
-                return self._boot_root
+        root = self._boot_root if header.root_kind == "boot" else self._machine_root
+        if root is None:
+            raise _no_root(header.root_kind)
+        if header.root_kind == "boot" and header.root_id != root.root_id:
             raise _boot_is_over(header)
-        if self._machine_root is None:
-            raise _no_machine_root()
-        return self._machine_root
+        return root
 
 
 def _symmetric(key: LoadedKey) -> SymmetricKey:
@@ -257,10 +254,16 @@ def _boot_is_over(header: KeyHeader) -> NCryptError:
     )
 
 
-def _no_machine_root() -> NCryptError:
+def _no_root(kind: RootKind) -> NCryptError:
+    if kind == "machine":
+        return ncrypt_error(
+            Status.KEYISO_E_ROOT_MISSING,
+            "the machine root that seals stored keys is missing or damaged",
+            "Restore the instance's state directory from a backup and restart keyiso, which never"
+            " makes a new root over existing keys.",
+        )
     return ncrypt_error(
         Status.KEYISO_E_ROOT_MISSING,
-        "the machine root that seals stored keys is missing",
-        "Restore the instance's state directory from a backup; keyiso never makes a new root over"
-        " existing keys.",
+        "the boot root that seals ephemeral keys is missing or damaged",
+        "Remove it from the runtime directory and restart keyiso; ephemeral keys end with it.",
     )
