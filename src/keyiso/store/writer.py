@@ -91,7 +91,7 @@ class KeyTransaction(KeyReader):
         self._connection.execute("DELETE FROM revocations WHERE boot_id != ?", (boot_id,))
 
 
-def _ignore(error: sqlite3.Error) -> None:
+def _ignore(error: Exception) -> None:
     """Who asked is told."""
 
 
