@@ -4,7 +4,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sys
+import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from keyiso import AccessRule, Key, KeyUsage, NCryptError, ncrypt
 from keyiso.client.binding import bind_process
 from keyiso.flags import NCRYPT_PERSIST_FLAG
+from keyiso.paths import client_instance
 from keyiso.router import process_router
 from keyiso.status import Status
 from keyiso.wire.operations import (
@@ -246,6 +250,35 @@ def test_a_service_that_hangs_does_not_keep_the_error(instance: EventInstance) -
         assert refused(lambda: ncrypt.NCryptOpenStorageProvider("none")) == Status.NTE_NOT_FOUND
     finally:
         os.kill(keyiso, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("answer", [b"", b"\xff" * 100, b"\x04\0\0\0\xff\xff\xff\xff"])
+def test_whoever_listens_there_the_error_is_the_callers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    """Nobody, somebody who hangs up or says nonsense: reporting adds no error of its own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    runtime = Path(tempfile.mkdtemp(prefix="keyiso-", dir="/tmp"))
+    (home / "runtime").symlink_to(runtime)
+    monkeypatch.setenv("KEYISO_HOME", str(home))
+    process_router.cache_clear()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(client_instance(os.environ).control_socket))
+        listening.listen()
+
+        def serve() -> None:
+            connected, _ = listening.accept()
+            connected.recv(65536)
+            connected.sendall(answer)
+            connected.close()
+
+        server = threading.Thread(target=serve)
+        server.start()
+        assert refused(lambda: ncrypt.NCryptOpenStorageProvider("none")) == Status.NTE_NOT_FOUND
+        server.join()
+    process_router.cache_clear()
+    shutil.rmtree(runtime)
 
 
 # --- keys that are opened, made and deleted ----------------------------------------------------

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from keyiso import limits
 from keyiso.client.binding import trusted_uids
-from keyiso.client.connection import Connection, ConnectionLost, connect
+from keyiso.client.connection import Connection, connect
 from keyiso.client.request import process_name
-from keyiso.errors import Hop, NCryptError
+from keyiso.errors import Hop
 from keyiso.paths import client_instance
 from keyiso.wire.operations import Bind, ReportProviderFailure
 
@@ -20,11 +20,13 @@ from keyiso.wire.operations import Bind, ReportProviderFailure
 def report_provider_failure(environ: Mapping[str, str], provider: str, status: int) -> None:
     """Tell the KeyIso service that this process could not open a provider.
 
-    Takes at most a few times ``REPORT_SECONDS``, and raises nothing.
+    Takes at most a few times ``REPORT_SECONDS``, and raises nothing: the caller has an error of
+    his own to hear of.
     """
-    name = provider.encode("utf-8", "backslashreplace").decode()[: limits.PROVIDER_NAME_UNITS]
-    with contextlib.suppress(ConnectionLost, NCryptError, OSError):
-        _report(environ, ReportProviderFailure(name, status))
+    with contextlib.suppress(Exception):
+        name = provider.encode("utf-8", "backslashreplace").decode()
+        operation = ReportProviderFailure(name[: limits.PROVIDER_NAME_UNITS], status)
+        _report(environ, operation)
 
 
 def _report(environ: Mapping[str, str], operation: ReportProviderFailure) -> None:
