@@ -35,7 +35,11 @@ quickstart: $(STAMP) ## install into .venv and show keyiso at work
 	$(BIN)/keyiso quickstart
 
 test: $(STAMP) test-packages lint ## check the code and run the tests
+ifeq "$(strip $(PYTEST_ARGS))" ""
+	@$(RUN_HALVES)
+else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+endif
 
 lint: $(STAMP) ## check style and types
 	$(BIN)/ruff check .
@@ -69,6 +73,17 @@ requirements: ## resolve requirements.txt anew, to the latest versions
 clean: ## remove .venv, caches and what was built
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Most tests wait for processes: two lots side by side take little more than half the time. The
+# second one is printed when it has ended.
+SECOND_HALF := tests/conformance
+RUN_HALVES = \
+	second=$$(mktemp); trap 'rm -f "$$second"' EXIT; trap 'exit 1' INT TERM; \
+	$(BIN)/python -m pytest $(SECOND_HALF) >"$$second" 2>&1 & pid=$$!; \
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(SECOND_HALF)); first=$$?; \
+	wait $$pid; status=$$?; \
+	cat "$$second"; \
+	exit $$((first | status))
 
 # The stamp is written last and says what the environment was made for: its scripts hold
 # absolute paths and its packages fit one Python, so a moved checkout or another PYTHON, like
