@@ -2,9 +2,10 @@
 
 A provider is a module with ``get_key_storage_interface(provider_name, flags)``, which returns a
 `KeyStorageFunctionTable`. Members stand in the order of NCRYPT_KEY_STORAGE_FUNCTION_TABLE
-(ncrypt_provider.h), version 3.0, and the KEM members after them. Out-parameters are returned;
-a status other than success is an `NCryptError`. ``Provider``, ``Key`` and ``Secret`` are whatever
-objects the provider makes; the router gives them back and never looks into them.
+(ncrypt_provider.h), version 3.0, the KEM members after them, and keyiso's own at the end.
+Out-parameters are returned; a status other than success is an `NCryptError`. ``Provider``,
+``Key`` and ``Secret`` are whatever objects the provider makes; the router gives them back and
+never looks into them.
 """
 
 import struct
@@ -243,3 +244,8 @@ class KeyStorageFunctionTable:
     verify_claim: Callable[..., Any] = _not_supported
     encapsulate: Callable[..., Any] = _not_supported
     decapsulate: Sized = _not_supported
+    sign_hashes: Callable[[Provider, Key, PaddingInfo, Sequence[bytes], int], Sequence[bytes]] = (
+        _not_supported
+    )
+    """(provider, key, padding info, hashes, flags); keyiso's own, for who has many hashes to sign.
+    Where it is ``NTE_NOT_SUPPORTED``, ``sign_hash`` is called for each."""

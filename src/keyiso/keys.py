@@ -9,7 +9,7 @@ with Key.create("web", "ECDSA_P256") as key:
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, cast
@@ -313,6 +313,23 @@ class Key:
         """
         info, padding_flag = self._padding(digest, hash, padding, salt_length)
         return ncrypt.NCryptSignHash(self._handle, info, digest, padding_flag)
+
+    def sign_digests(
+        self,
+        digests: Sequence[bytes],
+        *,
+        hash: str = "SHA256",
+        padding: str | None = None,
+        salt_length: int | None = None,
+    ) -> list[bytes]:
+        """`sign_digest` for many, in their order: several times as fast where they are dozens.
+
+        Raises when one of them cannot be signed; the others are then lost.
+        """
+        if not digests:
+            return []
+        info, padding_flag = self._padding(digests[0], hash, padding, salt_length)
+        return ncrypt.KeyisoSignHashes(self._handle, info, digests, padding_flag)
 
     def verify(
         self,

@@ -163,6 +163,9 @@ CALLS_PER_TURN: Final = 32
 """Calls of one connection that are answered before the others have their turn, and that are
 worked on at a time: a flood of RSA signatures holds a polite caller up for 32 of them."""
 
+DIGESTS_PER_BATCH: Final = CALLS_PER_TURN
+"""Hashes that one call may have signed; it is a turn of its own, and ends with one too."""
+
 CALLS_PER_USER: Final = 8192
 """Calls of one user that a service works on or keeps waiting: two for each connection."""
 

@@ -56,6 +56,7 @@ __all__ = [
     "BCRYPT_PKCS1_PADDING_INFO",
     "BCRYPT_PSS_PADDING_INFO",
     "EncryptionPaddingInfo",
+    "KeyisoSignHashes",
     "HCRYPTPROV",
     "NCRYPT_CIPHER_PADDING_INFO",
     "NCRYPT_UI_POLICY",
@@ -426,6 +427,27 @@ def NCryptSignHash(
         bytes(_reference(pbHashValue)),
         dwFlags,
     )
+
+
+def KeyisoSignHashes(
+    hKey: NCryptKeyHandle,
+    pPaddingInfo: PaddingInfo,
+    pbHashValues: Sequence[bytes],
+    dwFlags: int = 0,
+) -> list[bytes]:
+    """Sign many hashes, faster than `NCryptSignHash` for each. keyiso's own: CNG has none.
+
+    Raises what `NCryptSignHash` raises, for the first hash that cannot be signed.
+    """
+    target = target_of(hKey, NCryptKeyHandle)
+    hashes = [bytes(_reference(value)) for value in _reference(pbHashValues)]
+    arguments = target.provider, target.object, pPaddingInfo
+    try:
+        return list(target.table.sign_hashes(*arguments, hashes, dwFlags))
+    except NCryptError as error:
+        if error.status != Status.NTE_NOT_SUPPORTED:
+            raise
+    return [target.table.sign_hash(*arguments, value, dwFlags) for value in hashes]
 
 
 def NCryptVerifySignature(

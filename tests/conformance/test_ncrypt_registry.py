@@ -300,6 +300,10 @@ def test_a_foreign_provider_does_what_its_table_says(tiny: str) -> None:
         ncrypt.NCryptSignHash(opened, None, SHA256_DIGEST, cbSignature=71)
     signature = ncrypt.NCryptSignHash(opened, None, SHA256_DIGEST)
     ncrypt.NCryptVerifySignature(key, None, SHA256_DIGEST, signature)
+    many = ncrypt.KeyisoSignHashes(opened, None, [SHA256_DIGEST] * 3)
+    assert len(many) == 3
+    for one in many:
+        ncrypt.NCryptVerifySignature(key, None, SHA256_DIGEST, one)
     found, state = ncrypt.NCryptEnumKeys(provider)
     assert found.pszName == "mine"
     with fails(Status.NTE_NO_MORE_ITEMS):

@@ -131,5 +131,5 @@ def note_requests(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return noted
 
-    for name in ("greet", "call"):
+    for name in ("greet", "take"):
         monkeypatch.setattr(Connection, name, noting(getattr(Connection, name)))

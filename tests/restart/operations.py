@@ -4,12 +4,13 @@ An operation is prepared without disturbance, then asked while something is kill
 forked child, and checked afterwards. Whatever it raises is a failure: nobody is to notice.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from keyiso import Key
 from keyiso.crypto.public_keys import public_key_der
@@ -173,6 +174,20 @@ def _sign(kind: str) -> Callable[[Keyring, int], Work]:
     return prepare
 
 
+def _sign_many(ring: Keyring, number: int) -> Work:
+    held = ring.take("ECDSA_P256", number)
+    digests = [hashlib.sha256(MESSAGE + bytes([one])).digest() for one in range(200)]
+    public, ecdsa = held.key.public_key(), ec.ECDSA(utils.Prehashed(hashes.SHA256()))
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+
+    def check(signatures: list[bytes]) -> None:
+        for digest, signature in zip(digests, signatures, strict=True):
+            r, s = (int.from_bytes(part, "big") for part in (signature[:32], signature[32:]))
+            public.verify(utils.encode_dss_signature(r, s), digest, ecdsa)
+
+    return Work(lambda: held.key.sign_digests(digests), check, held)
+
+
 def _verify(ring: Keyring, number: int) -> Work:
     held = ring.take("ECDSA_P256", number)
     signature = held.key.sign(MESSAGE)
@@ -253,6 +268,7 @@ _ROWS = (
     Operation("enumerate", _enumerate),
     Operation("delete", _delete),
     Operation("sign", _sign("ECDSA_P256"), on_channel=True),
+    Operation("sign many", _sign_many, on_channel=True),
     Operation("sign as object", _sign_as_object, on_channel=True),
     Operation("verify", _verify, local=True),
     Operation("RSA encrypt, decrypt", _encrypt("RSA"), on_channel=True),

@@ -32,7 +32,9 @@ SECRET = "the secret of a foreign exception"
 class Service:
     """A connection whose handlers a test chooses, and the client at the other end."""
 
-    def __init__(self, loop: Loop, handlers: dict[type, Callable[..., Any]]) -> None:
+    def __init__(
+        self, loop: Loop, handlers: dict[type, Callable[..., Any]], costs: dict[type, int]
+    ) -> None:
         ours, self.socket = socket.socketpair()
         self.socket.setblocking(False)
         quotas = Quotas()
@@ -48,6 +50,7 @@ class Service:
             admit=lambda peer: None,
             opened=lambda connection: self.events.append("opened"),
             closed=lambda connection: self.events.append("closed"),
+            costs=costs,
         )
         self.connection = Connection(
             loop,
@@ -133,9 +136,12 @@ def serve(loop: Loop) -> Iterator[Callable[..., Service]]:
     """Makes services by their handlers."""
     services: list[Service] = []
 
-    def make(**handlers: Callable[..., Any]) -> Service:
+    def make(*, cost_of_release: int = 1, **handlers: Callable[..., Any]) -> Service:
         known = {"ping": Ping, "sign": Sign, "release": Release}
-        services.append(Service(loop, {known[name]: action for name, action in handlers.items()}))
+        actions: dict[type, Callable[..., Any]] = {
+            known[name]: action for name, action in handlers.items()
+        }
+        services.append(Service(loop, actions, {Release: cost_of_release}))
         return services[-1]
 
     yield make
@@ -325,6 +331,38 @@ def test_who_asks_much_at_once_waits_for_the_others_in_between(
     assert [answer.call_id for answer in greedy.heard if isinstance(answer, Return)] == [
         *range(1, count + 1)
     ]
+
+
+@pytest.mark.parametrize("before", [0, 1, limits.CALLS_PER_TURN - 1])
+def test_what_costs_a_whole_turn_has_one_of_its_own(
+    loop: Loop, serve: Callable[..., Service], before: int
+) -> None:
+    """However cheap what comes with it: nobody waits for more than a turn's worth of it."""
+    order: list[str] = []
+
+    def note(what: str) -> Callable[..., Any]:
+        def answer(connection: Connection, call: Call[Any]) -> Any:
+            order.append(what)
+            return DONE
+
+        return answer
+
+    whole = limits.CALLS_PER_TURN
+    greedy = serve(ping=note("cheap"), release=note("dear"), cost_of_release=whole)
+    modest = serve(ping=note("modest"))
+    calls = [Ping()] * before + [Release(1)] * 4
+
+    def script() -> Script:
+        yield from greedy.greet()
+        yield from modest.greet()
+        greedy.ask(*(Call(number, call) for number, call in enumerate(calls, 1)))
+        modest.ask(*(Call(number, Ping()) for number in range(1, 8 * whole)))
+        yield from greedy.hear(len(calls))
+
+    play(loop, script())
+    turns = "".join({"cheap": "c", "dear": "d", "modest": "m"}[one] for one in order).split("m")
+
+    assert set(turns) - {""} == {"c" * before, "d"} - {""}
 
 
 def test_no_more_is_read_from_who_has_calls_waiting(

@@ -135,6 +135,7 @@ class World:
         opened = link.answers[-1]
         assert isinstance(opened, Opened)
         self.slot, self.key_id = opened.slot, opened.header.key_id
+        self.public_key = opened.header.public_key
 
     def sign(self, digest: bytes = DIGEST) -> Script:
         self.client.ask(Sign(self.slot, digest, Padding()))

@@ -253,7 +253,7 @@ NUMBERS = {
         " ReleaseEphemeral EnumKeys GetServiceStatus SetProperty GetProperty SetAccess AwaitChange"
         " _ _ _ ReportProviderFailure SetEventChannel GetEventChannels"
     ),
-    "channel": "Ping Sign Release Decrypt Derive Encipher Decipher ExportPrivate",
+    "channel": "Ping Sign Release Decrypt Derive Encipher Decipher ExportPrivate SignBatch",
     "link": (
         "AddChannel Load Generate Import GetWorkerImportKey Revoke GetWorkerStatus Authenticate"
         " RenewLease SealProperty OpenProperty ChangeAccess TakeUses"

@@ -8,11 +8,12 @@ import contextlib
 import os
 import pwd
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from keyiso import limits
+from keyiso.client.batches import ManySignatures
 from keyiso.client.change_event import KeyChangeEvent
 from keyiso.client.channel import KeyChannel
 from keyiso.client.reference import KeyLocation, KeyReference
@@ -21,9 +22,12 @@ from keyiso.client.retry import RetryPolicy
 from keyiso.client.trouble import FORGET, Broken, Forget
 from keyiso.clock import Clock, SystemClock
 from keyiso.crypto.key_header import Scope
+from keyiso.crypto.signatures import Padding
+from keyiso.errors import ncrypt_error
 from keyiso.paths import Instance, client_instance
+from keyiso.status import Status
 from keyiso.wire.messages import Operation, R_co
-from keyiso.wire.operations import AwaitChange, Ping
+from keyiso.wire.operations import BATCH_FEATURE, AwaitChange, Ping
 
 T = TypeVar("T")
 
@@ -81,6 +85,34 @@ class Binding:
 
         result: R_co = self._on_channel(function, reference, _use, reference, operation)
         return result
+
+    def sign_many(
+        self,
+        function: str,
+        reference: KeyReference,
+        digests: Sequence[bytes],
+        padding: Padding,
+        at_once: int,
+    ) -> list[bytes]:
+        """Sign many hashes with a key, ``at_once`` in a call and several calls at a time.
+
+        Raises ``NTE_NOT_SUPPORTED`` where a worker of an older version cannot. Other threads of
+        this process wait for the channels as for any other operation.
+        """
+        links = self._here()
+        request = Request(self._settings, links, function)
+        signatures = ManySignatures(digests, padding, at_once)
+        while signatures.missing:
+            channels: list[KeyChannel] = []
+            try:
+                _take_channels(links, request, channels, signatures.channels)
+                signatures.make(request, _slots(request, channels, reference))
+            except Broken as broken:
+                request.again(broken)
+            finally:
+                for channel in channels:
+                    channel.lock.release()
+        return signatures.made
 
     def ping(self) -> None:
         """An empty call to a worker: what a call costs."""
@@ -178,21 +210,53 @@ def _use(
     reference: KeyReference,
     operation: Callable[[int], Operation[R_co]],
 ) -> R_co:
-    slot = channel.slot_of(reference)
-    if slot is None:
-        slot = request.load(channel, reference)
-    return request.on_channel(channel, operation(slot))
+    return request.on_channel(channel, operation(request.slot(channel, reference)))
 
 
 def _take_channel(links: Links, request: Request) -> KeyChannel:
     """A channel, locked, when there is no free one yet: threads spread over all workers."""
+    return _made_channel(links, request) or _next_free_channel(links, request)
+
+
+def _made_channel(links: Links, request: Request) -> KeyChannel | None:
+    """A new channel, locked, unless there are as many as make sense."""
     with links.attaching:
         channel = _free_channel(links)  # another thread may just have attached
         if channel is None and len(links.channels) < links.bound.channels:
             channel = request.attach()
             channel.lock.acquire()
             links.channels.append(channel)
-    return channel or _next_free_channel(links, request)
+    return channel
+
+
+def _take_channels(links: Links, request: Request, channels: list[KeyChannel], wanted: int) -> None:
+    """A channel, and further ones that are free or can be made, all locked."""
+    channels.append(_free_channel(links) or _take_channel(links, request))
+    while len(channels) < min(wanted, links.bound.channels):
+        channel = _free_channel(links) or _made_channel(links, request)
+        if channel is None:
+            return
+        channels.append(channel)
+
+
+def _slots(
+    request: Request, channels: list[KeyChannel], reference: KeyReference
+) -> list[tuple[KeyChannel, int]]:
+    """The channels with the slots where they have a key. All of them sign batches."""
+    slots = []
+    for channel in channels:
+        if BATCH_FEATURE not in channel.connection.features:
+            raise ncrypt_error(
+                Status.NTE_NOT_SUPPORTED,
+                f"{channel.connection.service} is of an older version and signs no batches",
+                "Restart keyiso.",
+            )
+        try:
+            slots.append((channel, request.slot(channel, reference)))
+        except Broken as broken:
+            _forget(FORGET[broken.trouble], channel, reference)
+            raise
+    return slots
 
 
 def _free_channel(links: Links) -> KeyChannel | None:

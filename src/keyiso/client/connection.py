@@ -37,6 +37,9 @@ _UCRED: Final = struct.Struct("3i")
 _TIMEVAL: Final = struct.Struct("ll")
 
 
+NO_ANSWER: Final = "did not answer before the deadline"
+
+
 class ConnectionLost(Exception):
     """The other process is not there, or ended while it was asked. Never leaves this package."""
 
@@ -60,6 +63,8 @@ class Connection:
         self.instance_id = b""
         self._socket = connected
         self._receive: Callable[[int], bytes] = connected.recv
+        self.features: tuple[str, ...] = ()
+        """What the service said that it offers beyond the first version."""
         self._session = Session(Role.CLIENT, client_decoder(), frame_bytes=frame_bytes)
         self._next_call = 0
         self._messages: deque[Message] = deque()
@@ -84,6 +89,7 @@ class Connection:
                     self.service = message.service
                     self.pid = message.pid
                     self.instance_id = message.instance_id
+                    self.features = message.features
                 case Refusal():
                     raise self._refused(message)
         except OSError as error:
@@ -102,11 +108,21 @@ class Connection:
         timeout: float,
         before: tuple[Operation[Any], ...] = (),
     ) -> R_co:
-        """Ask and wait for the answer.
+        """Ask and wait for the answer."""
+        return self.take(operation, self.post(operation, trace, hops, timeout, before))
+
+    def post(
+        self,
+        operation: Operation[Any],
+        trace: str,
+        hops: tuple[Hop, ...],
+        timeout: float,
+        before: tuple[Operation[Any], ...] = (),
+    ) -> int:
+        """Ask. Returns the id that the answer is taken by.
 
         ``before`` are operations that go first in the same write, and whose answers nobody needs.
-        Raises `ConnectionLost`, or the status that the service answers. Whatever ends the wait
-        early (a signal's exception too) also ends the connection, as an answer is still due.
+        Raises `ConnectionLost`.
         """
         call_id = self._next_call = self._next_call + 1
         try:
@@ -120,7 +136,26 @@ class Connection:
                 self._next_call += 1
                 frame = self._session.send(Call(self._next_call, early, trace, hops)) + frame
             self._socket.sendall(frame)
-            answer = self._answer_to(call_id)
+        except OSError as error:
+            self.close()
+            raise self._lost(error) from None
+        except BaseException:
+            self.close()
+            raise
+        return call_id
+
+    def take(self, operation: Operation[R_co], call_id: int) -> R_co:
+        """Wait for an answer. Answers are taken in the order in which they were asked for.
+
+        Raises `ConnectionLost`, or the status that the service answers. Whatever ends the wait
+        early (a signal's exception too) also ends the connection, as an answer is still due.
+        """
+        try:
+            answer = self._next_message()
+            while not isinstance(answer, (Return, Failure)) or answer.call_id != call_id:
+                if isinstance(answer, Refusal):
+                    raise self._refused(answer)
+                answer = self._next_message()
         except OSError as error:
             self.close()
             raise self._lost(error) from None
@@ -135,6 +170,15 @@ class Connection:
             self.close()
             raise RemoteProtocolError(f"{self.service} answered with something else") from None
 
+    def fileno(self) -> int:
+        """The socket's descriptor, for poll(2)."""
+        return self._socket.fileno()
+
+    @property
+    def has_message(self) -> bool:
+        """Something was received that nobody has taken yet."""
+        return bool(self._messages)
+
     def take_descriptor(self) -> int:
         """The descriptor that came with the last answer; the caller owns it."""
         if not self._descriptors:
@@ -147,14 +191,6 @@ class Connection:
         while self._descriptors:
             os.close(self._descriptors.popleft())
 
-    def _answer_to(self, call_id: int) -> Return | Failure:
-        while True:
-            message = self._next_message()
-            if isinstance(message, Refusal):
-                raise self._refused(message)
-            if isinstance(message, (Return, Failure)) and message.call_id == call_id:
-                return message
-
     def _next_message(self) -> Message:
         while not self._messages:
             data = self._receive(limits.READ_BYTES)
@@ -165,7 +201,7 @@ class Connection:
 
     def _lost(self, error: OSError) -> ConnectionLost:
         if isinstance(error, TimeoutError | BlockingIOError):
-            return ConnectionLost(self.service, "did not answer before the deadline")
+            return ConnectionLost(self.service, NO_ANSWER)
         return ConnectionLost(self.service, error.strerror or "not reachable")
 
     def _set_timeout(self, seconds: float) -> None:

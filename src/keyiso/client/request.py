@@ -7,11 +7,18 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from keyiso import limits
 from keyiso.client.autostart import autostart_possible, start_instance
 from keyiso.client.channel import KeyChannel
-from keyiso.client.connection import Connection, ConnectionLost, ControlConnection, connect
+from keyiso.client.connection import (
+    NO_ANSWER,
+    Connection,
+    ConnectionLost,
+    ControlConnection,
+    connect,
+)
 from keyiso.client.reference import KeyLocation, KeyReference
 from keyiso.client.retry import Attempts, RetryPolicy
 from keyiso.client.trouble import Broken, Trouble
@@ -124,7 +131,7 @@ class Request:
             connected = socket.socket(fileno=control.take_descriptor())
         connection = Connection(connected, attached.worker, frame_bytes=limits.KEY_FRAME_BYTES)
         try:
-            connection.greet(self._left())
+            connection.greet(self.left())
         except ConnectionLost as lost:
             raise Broken(
                 Trouble.CHANNEL_ENDED, Hop(lost.service, 0, lost.reason), str(lost)
@@ -163,17 +170,45 @@ class Request:
 
     def on_channel(self, channel: KeyChannel, operation: Operation[R_co]) -> R_co:
         """Ask the worker."""
-        connection, settings = channel.connection, self._settings
+        connection = channel.connection
         try:
-            return connection.call(
-                operation,
-                trace=self._trace,
-                hops=self._hops,
-                timeout=settings.policy.left(settings.clock.monotonic() - self._began),
-                before=channel.releases() if channel.unused else (),
-            )
+            return connection.take(operation, self._post(channel, operation))
         except (ConnectionLost, NCryptError) as error:
-            raise _found(connection, error, Trouble.CHANNEL_ENDED, Trouble.SLOT_STALE) from None
+            raise _found_on(connection, error) from None
+
+    def post(self, channel: KeyChannel, operation: Operation[Any]) -> int:
+        """Ask the worker, and `take` the answer later by the id that is returned."""
+        try:
+            return self._post(channel, operation)
+        except (ConnectionLost, NCryptError) as error:
+            raise _found_on(channel.connection, error) from None
+
+    def take(self, channel: KeyChannel, operation: Operation[R_co], call_id: int) -> R_co:
+        """Wait for an answer; those of one channel come in the order in which they were asked for.
+
+        From here on the deadline counts anew.
+        """
+        try:
+            result = channel.connection.take(operation, call_id)
+        except (ConnectionLost, NCryptError) as error:
+            raise _found_on(channel.connection, error) from None
+        self._began, self._attempts = self._settings.clock.monotonic(), None
+        return result
+
+    def silent(self, channel: KeyChannel) -> Broken | NCryptError:
+        """The worker has not answered before the deadline."""
+        connection = channel.connection
+        return _found_on(connection, ConnectionLost(connection.service, NO_ANSWER))
+
+    def slot(self, channel: KeyChannel, reference: KeyReference) -> int:
+        """Where a channel has a key, loaded now if it is not there yet."""
+        slot = channel.slot_of(reference)
+        return self.load(channel, reference) if slot is None else slot
+
+    def left(self) -> float:
+        """Seconds that the next wait for an answer may take."""
+        settings = self._settings
+        return settings.policy.left(settings.clock.monotonic() - self._began)
 
     # --- how -----------------------------------------------------------------------------------
 
@@ -188,14 +223,18 @@ class Request:
         stale: Trouble = Trouble.NOT_READY,
     ) -> R_co:
         try:
-            return control.call(operation, trace=self._trace, hops=self._hops, timeout=self._left())
+            return control.call(operation, trace=self._trace, hops=self._hops, timeout=self.left())
         except (ConnectionLost, NCryptError) as error:
             raise _found(control, error, Trouble.CONTROL_ENDED, stale) from None
 
-    def _left(self) -> float:
-        """Seconds that the next wait for an answer may take."""
-        settings = self._settings
-        return settings.policy.left(settings.clock.monotonic() - self._began)
+    def _post(self, channel: KeyChannel, operation: Operation[Any]) -> int:
+        return channel.connection.post(
+            operation,
+            self._trace,
+            self._hops,
+            self.left(),
+            channel.releases() if channel.unused else (),
+        )
 
     def _bound_control(self) -> ControlConnection:
         """The control connection, made and bound when there is none. Needs the links' lock."""
@@ -212,7 +251,7 @@ class Request:
         return control
 
     def _connect(self) -> ControlConnection:
-        timeout = self._left()
+        timeout = self.left()
         try:
             instance = self._settings.resolve()
         except OSError as error:
@@ -252,6 +291,10 @@ def _found(
         return error
     hop = error.chain[-1] if error.chain else Hop(connection.service, connection.pid, "")
     return Broken(stale, hop, error.cause)
+
+
+def _found_on(channel: Connection, error: ConnectionLost | NCryptError) -> Broken | NCryptError:
+    return _found(channel, error, Trouble.CHANNEL_ENDED, Trouble.SLOT_STALE)
 
 
 def process_name() -> str:

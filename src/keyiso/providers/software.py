@@ -138,6 +138,7 @@ class SoftwareProvider:
             derive_key=self._operations.derive_key,
             free_secret=lambda provider, secret: None,
             sign_hash=self._operations.sign_hash,
+            sign_hashes=self._operations.sign_hashes,
             verify_signature=self._operations.verify_signature,
         )
 

@@ -14,7 +14,7 @@ from keyiso.crypto.ciphers import BLOCK_BYTES, TAG_BYTES
 from keyiso.crypto.encryption import encrypt_rsa
 from keyiso.crypto.public_keys import public_key_der
 from keyiso.crypto.signatures import NO_PADDING, Padding, signature_bytes, verify_digest
-from keyiso.errors import ncrypt_error
+from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import (
     KDF_USE_SECRET_AS_HMAC_KEY_FLAG,
     NCRYPT_PAD_PKCS1_FLAG,
@@ -40,6 +40,11 @@ from keyiso.status import Status
 from keyiso.wire.operations import Decipher, Decrypt, Derive, Encipher, Sign
 
 _PADDING_FLAGS: Final = NCRYPT_PAD_PKCS1_FLAG | NCRYPT_PAD_PSS_FLAG
+
+
+_RSA_AT_ONCE: Final = 8
+"""Hashes in one call: an RSA signature takes ten times as long as one on a curve, and the other
+clients of the worker wait for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +77,28 @@ class KeyOperations:
         padding = _padding(padding_info, flags)
         reference = key.ready()
         if len(digest) > limits.MESSAGE_BYTES:
-            raise ncrypt_error(
-                Status.NTE_INVALID_PARAMETER,
-                f"what is signed has at most MESSAGE_BYTES ({limits.MESSAGE_BYTES}) bytes",
-            )
+            raise _too_long()
         if probe:
             return signature_bytes(key.public())
         return self._binding.perform(
             "SignHash", reference, lambda slot: Sign(slot, digest, padding)
         ).value
+
+    def sign_hashes(
+        self,
+        provider: Any,
+        key: SoftwareKey,
+        padding_info: PaddingInfo,
+        digests: Sequence[bytes],
+        flags: int,
+    ) -> list[bytes]:
+        padding = _padding(padding_info, flags)
+        reference = key.ready()
+        if any(len(digest) > limits.MESSAGE_BYTES for digest in digests):
+            raise _too_long()
+        is_rsa = key.algorithm.family == "rsa"
+        at_once = _RSA_AT_ONCE if is_rsa else limits.DIGESTS_PER_BATCH
+        return self._binding.sign_many("SignHashes", reference, digests, padding, at_once)
 
     def encrypt(
         self,
@@ -186,6 +204,13 @@ class KeyOperations:
                 Status.NTE_NOT_SUPPORTED, f"a key of {key.algorithm.name} has no signatures"
             )
         verify_digest(public, digest, signature, _padding(padding_info, flags))
+
+
+def _too_long() -> NCryptError:
+    return ncrypt_error(
+        Status.NTE_INVALID_PARAMETER,
+        f"what is signed has at most MESSAGE_BYTES ({limits.MESSAGE_BYTES}) bytes",
+    )
 
 
 def check_flags(flags: int, allowed: int) -> None:

@@ -4,7 +4,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CoroutineType
 from typing import Any
 
@@ -58,6 +58,8 @@ class Endpoint:
     opened: Callable[["Connection"], None] = _nothing
     """Called when the client has said hello."""
     closed: Callable[["Connection"], None] = _nothing
+    costs: Mapping[type, int] = field(default_factory=dict)
+    """For how many calls of a turn an operation counts, where that is more than one."""
     failed: Callable[["Connection", Call[Any], NCryptError], None] = _counts_nothing
     """Called with every call that is answered with an error."""
     passes_descriptors: bool = False
@@ -158,10 +160,16 @@ class Connection:
         self._answers = []
         clock = self._loop.clock
         until = clock.monotonic() + limits.TURN_SECONDS
-        for _ in range(min(len(self._waiting), limits.CALLS_PER_TURN - self._under_way)):
+        costs = self._endpoint.costs
+        left = limits.CALLS_PER_TURN - self._under_way
+        while self._waiting:
             if not self.open:
                 return
-            message = self._waiting.popleft()
+            message = self._waiting[0]
+            left -= costs.get(type(message.operation), 1) if isinstance(message, Call) else 1
+            if left < 0:
+                break
+            self._waiting.popleft()
             if isinstance(message, Call):
                 self._settle(message, self._handlers[type(message.operation)], self, message)
             elif isinstance(message, Hello):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from keyiso import limits
 from keyiso.crypto.key_header import KeyHeader
 from keyiso.server.promise import Promise
-from keyiso.wire.operations import FailedUse, KeyUse, Uses
+from keyiso.wire.operations import FailedUse, KeyUse, Sign, SignBatch, Uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,14 @@ class UseCounts:
         if len(self.made) == limits.USES_PER_BATCH:
             self.tell()
 
+    def count_more(self, use: tuple[bytes, type], count: int) -> None:
+        """Count further uses of a kind that was just counted."""
+        if use in self.made:
+            self.made[use] += count
+        else:
+            self._taken += count
+            self.lost += count
+
     def fail(
         self, user: ChannelUser, header: KeyHeader, operation: type, status: int, trace: str
     ) -> None:
@@ -86,7 +94,7 @@ class UseCounts:
                 return
             if not self.made and not self._failed:
                 self._begun()  # its use went with the last batch
-            self._failed[kind] = _Failures(user, header, operation.__name__, status)
+            self._failed[kind] = _Failures(user, header, _function(operation), status)
         failures = self._failed[kind]
         failures.count += 1
         failures.trace = trace
@@ -114,12 +122,17 @@ class UseCounts:
         self._due = False
         return Uses(
             tuple(
-                KeyUse(key_id, operation.__name__, count)
+                KeyUse(key_id, _function(operation), count)
                 for (key_id, operation), count in made.items()
             ),
             tuple(map(_failed_use, failed.values())),
             lost,
         )
+
+
+def _function(operation: type) -> str:
+    """What is done. It is no matter in how many calls."""
+    return Sign.__name__ if operation is SignBatch else operation.__name__
 
 
 def _failed_use(failures: _Failures) -> FailedUse:

@@ -26,6 +26,7 @@ from keyiso.trustlet.key_cache import KeyCache
 from keyiso.trustlet.uses import ChannelUser, UseCounts
 from keyiso.wire.messages import Call
 from keyiso.wire.operations import (
+    BATCH_FEATURE,
     USES_FEATURE,
     AddChannel,
     Authenticate,
@@ -56,13 +57,15 @@ from keyiso.wire.operations import (
     SealProperty,
     Sign,
     Signature,
+    Signatures,
+    SignBatch,
     TakeUses,
     Uses,
     WorkerImportKey,
     WorkerStatus,
 )
 
-_KeyOperation = Sign | Decrypt | Derive | Encipher | Decipher | ExportPrivate
+_KeyOperation = Sign | SignBatch | Decrypt | Derive | Encipher | Decipher | ExportPrivate
 
 
 class Worker:
@@ -100,10 +103,13 @@ class Worker:
                 Encipher: self._encipher,
                 Decipher: self._decipher,
                 ExportPrivate: self._export,
+                SignBatch: self._sign_batch,
             },
+            costs={SignBatch: limits.CALLS_PER_TURN},
             frame_bytes=limits.KEY_FRAME_BYTES,
             admit=lambda peer: None,
             closed=self._channel_closed,
+            features=(BATCH_FEATURE,),
             failed=self._note_failure,
         )
 
@@ -259,6 +265,27 @@ class Worker:
         operation = call.operation
         key = self._use(channel, operation)
         return Signature(self._engine.sign(key, operation.digest, operation.padding))
+
+    def _sign_batch(self, channel: Connection, call: Call[SignBatch]) -> Signatures:
+        """As many signatures as a turn has time, and a frame has room for."""
+        operation, clock = call.operation, self._loop.clock
+        if not 0 < len(operation.digests) <= limits.DIGESTS_PER_BATCH:
+            raise ncrypt_error(
+                Status.NTE_INVALID_PARAMETER,
+                f"a batch has 1 to DIGESTS_PER_BATCH ({limits.DIGESTS_PER_BATCH}) hashes,"
+                f" not {len(operation.digests)}",
+            )
+        key = self._use(channel, operation)
+        until = clock.monotonic() + limits.TURN_SECONDS
+        room = limits.MESSAGE_BYTES
+        values: list[bytes] = []
+        for digest in operation.digests:
+            values.append(self._engine.sign(key, digest, operation.padding))
+            room -= len(values[-1])
+            if room < len(values[-1]) or clock.monotonic() > until:
+                break
+        self._uses.count_more((key.header.key_id, SignBatch), len(values) - 1)
+        return Signatures(tuple(values))
 
     def _decrypt(self, channel: Connection, call: Call[Decrypt]) -> Output:
         operation = call.operation

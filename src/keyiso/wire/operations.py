@@ -125,6 +125,11 @@ class Signature(Result, frozen=True, array_like=True):
     value: bytes
 
 
+class Signatures(Result, frozen=True, array_like=True):
+    values: tuple[bytes, ...]
+    """Of the first hashes, at least one: as many as there was time for."""
+
+
 class Output(Result, frozen=True, array_like=True):
     """What an operation with a key gave."""
 
@@ -465,7 +470,22 @@ class ExportPrivate(Operation[Output], frozen=True, array_like=True, tag=8):
     """UTF-8, for an encrypted PKCS #8 key; empty for one in the clear."""
 
 
-ChannelOperation = Ping | Sign | Release | Decrypt | Derive | Encipher | Decipher | ExportPrivate
+BATCH_FEATURE: Final = "sign-batch"
+"""A worker of an older version would hang up on `SignBatch`."""
+
+
+class SignBatch(Operation[Signatures], frozen=True, array_like=True, tag=9):
+    """`Sign` for several hashes, of a worker that says `BATCH_FEATURE` in its welcome."""
+
+    slot: int
+    digests: tuple[bytes, ...]
+    """1 to ``DIGESTS_PER_BATCH``."""
+    padding: Padding
+
+
+ChannelOperation = (
+    Ping | Sign | Release | Decrypt | Derive | Encipher | Decipher | ExportPrivate | SignBatch
+)
 
 # --- link: KeyIso to worker --------------------------------------------------------------------
 
