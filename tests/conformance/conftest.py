@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from keyiso import ncrypt
+from keyiso import Key, ncrypt
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
+from keyiso.wire.operations import ServiceStatus
 from tests.conformance import raw_client
+from tests.conformance.raw_client import RawClient
 from tests.conformance.readable_tree import Unreadable, make_tree
 from tests.instance import RunningInstance
 
@@ -50,3 +52,20 @@ def homes() -> Iterator[Path]:
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.fixture
+def everybody_else_is_served(shared_instance: RunningInstance) -> Iterator[None]:
+    """A client that was there before goes on, a new one is welcome, and nothing was restarted."""
+    processes = shared_instance.pids()
+    with Key.create(None, "ECDSA_P256") as before:
+        before.sign(b"")
+
+        yield
+
+        before.verify(before.sign(b""), b"")
+    with RawClient.bound(shared_instance.instance.control_socket) as after:
+        assert isinstance(after.call(after.harmless), ServiceStatus)
+    status = shared_instance.status()
+    assert shared_instance.pids() == processes
+    assert [one.restarts for one in status.processes] == [0] * len(status.processes)

@@ -55,7 +55,6 @@ from keyiso.wire.operations import (
     Release,
     ReleaseEphemeral,
     ReportProviderFailure,
-    ServiceStatus,
     SetEventChannel,
     Sign,
     Signature,
@@ -77,22 +76,7 @@ DIGEST = digest("SHA256")
 ID = bytes(16)
 
 
-@pytest.fixture(autouse=True)
-def everybody_else_is_served(shared_instance: RunningInstance) -> Iterator[None]:
-    """A client that was there before goes on, a new one is welcome, and nothing was restarted."""
-    processes = shared_instance.pids()
-    with Key.create(None, "ECDSA_P256") as before:
-        before.sign(b"")
-
-        yield
-
-        before.verify(before.sign(b""), b"")
-    with RawClient.bound(shared_instance.instance.control_socket) as after:
-        assert isinstance(after.call(after.harmless), ServiceStatus)
-    status = shared_instance.status()
-    assert shared_instance.pids() == processes
-    assert [one.restarts for one in status.processes] == [0] * len(status.processes)
-
+pytestmark = pytest.mark.usefixtures("everybody_else_is_served")
 
 Connect = Callable[[], RawClient]
 
