@@ -1,8 +1,9 @@
 """A worker serves loaded keys for as long as a KeyIso service could take them away."""
 
+import functools
 import os
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from keyiso.wire.messages import Call, Failure, Message, Operation, R_co, Return
 from keyiso.wire.operations import AddChannel, Load, Opened, RenewLease, Revoke, Sign, Signature
 from keyiso.wire.session import Role, Session, client_decoder
 from tests.unit.fake_clock import FakeClock
-from tests.unit.playing import Script, Until, play, rounds
+from tests.unit.playing import Script, Until, open_descriptors, play, rounds
 from tests.unit.samples import BOOT_ROOT, ROOT, ec_key, header, pkcs8
 
 CHANNEL = b"c" * 16
@@ -110,6 +111,7 @@ class Stand:
             connection.close()
         for client in (self.link, self._channel):
             client.socket.close()
+        self._theirs.close()
         yield from rounds(3)
 
     def close(self) -> None:
@@ -235,6 +237,30 @@ def test_a_service_that_connects_first_tells_what_is_revoked(
         )
         yield from rounds(50)
         assert not (yield from stand.signs())
+        yield from stand.end()
+
+    play(loop, script())
+
+
+@pytest.mark.parametrize(
+    "open_one",
+    [
+        lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM),
+        lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
+        functools.partial(open, os.devnull, "rb"),
+    ],
+    ids=["datagrams", "the network", "a file"],
+)
+def test_only_one_end_of_a_stream_becomes_a_channel(
+    loop: Loop, stand: Stand, open_one: Callable[[], Any]
+) -> None:
+    def script() -> Script:
+        yield from stand.link.greet()
+        with open_one() as handed:
+            before = open_descriptors()
+            status = yield from stand.link.ask(AddChannel(CHANNEL, UID), handed.fileno())
+            assert status == Status.KEYISO_E_PROTOCOL
+            assert open_descriptors() == before
         yield from stand.end()
 
     play(loop, script())

@@ -5,6 +5,7 @@ What it opens: the root files of its kind, before it serves. What it is given la
 a socket pair for every key channel, by the KeyIso service.
 """
 
+import os
 import socket
 from typing import Any
 
@@ -148,7 +149,7 @@ class Worker:
             )
 
     def _add_channel(self, connection: Connection, call: Call[AddChannel]) -> Done:
-        handed = socket.socket(fileno=connection.take_descriptor())
+        handed = _stream(connection.take_descriptor())
         operation = call.operation
         try:
             self._take_channel(operation)
@@ -343,3 +344,22 @@ class Worker:
             self._channels.pop(channel.state.channel_id, None)
             self._shares.connections.give_back(channel.state.uid)
             self._by_connection.give_back(channel.state.connection_id)
+
+
+def _stream(descriptor: int) -> socket.socket:
+    """The socket that was handed over. Raises ``KEYISO_E_PROTOCOL`` for anything else."""
+    try:
+        handed = socket.socket(fileno=descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise _no_stream() from None
+    if (handed.family, handed.type) != (socket.AF_UNIX, socket.SOCK_STREAM):
+        handed.close()
+        raise _no_stream()
+    return handed
+
+
+def _no_stream() -> NCryptError:
+    return ncrypt_error(
+        Status.KEYISO_E_PROTOCOL, "what came with the message is not one end of a key channel"
+    )
