@@ -16,10 +16,10 @@ _ATTEMPT = st.builds(Attempt, st.sampled_from(list(OPERATIONS)), st.integers(0, 
 _ATTEMPTS = st.lists(
     _ATTEMPT,
     min_size=1,
-    max_size=3,
+    max_size=2,
     unique_by=lambda attempt: attempt.operation,
 )
-_TENTHS = st.integers(0, 11)
+_TENTHS = st.integers(0, 10)
 
 
 class Machine(RuleBasedStateMachine):

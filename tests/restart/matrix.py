@@ -25,6 +25,11 @@ class Matrix:
         """Operations that never met this victim."""
         return [one for one in OPERATIONS if not self.kills[one, column]]
 
+    def never_in_flight(self, column: str) -> list[str]:
+        """Operations that this victim never left in the middle of a request."""
+        asking = [one for one, operation in OPERATIONS.items() if not operation.local]
+        return [one for one in asking if not self.in_flight[one, column]]
+
     @property
     def share_in_flight(self) -> float:
         """Of all kills, those that fell while a request was in flight."""

@@ -57,11 +57,9 @@ class Usual:
 
     def learn(self, asked: Asked) -> None:
         """From one that nothing has disturbed."""
-        sent, over = (asked.requests or [(asked.begun, asked.ended)])[0][0], asked.ended
-        if asked.requests:
-            over = asked.requests[-1][1]
-        self.first_sent = (self.first_sent + sent - asked.begun) / 2
-        self.last_over = (self.last_over + over - asked.begun) / 2
+        requests = asked.requests or [(asked.begun, asked.ended)]
+        self.first_sent = (self.first_sent + requests[0][0] - asked.begun) / 2
+        self.last_over = (self.last_over + requests[-1][1] - asked.begun) / 2
 
     def at(self, tenths: int) -> float:
         """An instant in that time; after ten tenths it is over."""
@@ -145,15 +143,31 @@ class Stand:
         """
         for _ in range(_ROUNDS):
             for column in columns:
-                attempts = [
-                    Attempt(operation, chance.randrange(8))
-                    for operation in _together(self.matrix.empty(column), column, chance)
-                ]
-                if attempts and column == FORKED:
-                    victim = chance.choice([Victim.KEYISO, Victim.SERVICES])
-                    self.disturb(victim, attempts, 5, asker=Child)
-                elif attempts:
-                    self.disturb(Victim(column), attempts, 5)
+                self._kill_during(self.matrix.empty(column), column, chance)
+
+    def insist(self, share: float, chance: random.Random) -> None:
+        """Go on until so many of the kills have fallen while a request was in flight.
+
+        On a busy machine signals and threads come late.
+        """
+        columns = [column for column in COLUMNS if column not in self.matrix.hangs]
+        for _ in range(_ROUNDS):
+            for column in columns:
+                if self.matrix.share_in_flight >= share:
+                    return
+                self._kill_during(self.matrix.never_in_flight(column), column, chance)
+
+    def _kill_during(self, operations: list[str], column: str, chance: random.Random) -> None:
+        """Disturb some of the operations, if there are any."""
+        attempts = [
+            Attempt(operation, chance.randrange(8))
+            for operation in _together(operations, column, chance)
+        ]
+        if attempts and column == FORKED:
+            victim = chance.choice([Victim.KEYISO, Victim.SERVICES])
+            self.disturb(victim, attempts, 5, asker=Child)
+        elif attempts:
+            self.disturb(Victim(column), attempts, 5)
 
     def _note(self, attempt: Attempt, column: str, blow: Blow, asked: Asked) -> None:
         if blow.hit:
