@@ -563,7 +563,48 @@ def test_operation_ids_are_counted_by_user(store: Store) -> None:
         store.change(remember(bytes([number]) * 16))
     store.change(remember(b"x" * 16, uid=1001))
 
-    assert [store.read.operation_count(uid) for uid in (1000, 1001, 0)] == [3, 1, 0]
+    def counts(change: KeyTransaction) -> list[int]:
+        return [change.operation_count(uid) for uid in (1000, 1001, 0)]
+
+    assert store.change(counts) == [3, 1, 0]
+    store.clock.advance(limits.OPERATION_MEMORY_SECONDS + 1)
+    store.change(remember(b"y" * 16))
+    assert store.change(counts) == [1, 0, 0]
+    with closing(Store(store.path)) as another:
+        assert another.change(counts) == [1, 0, 0]
+
+
+def test_an_operation_id_that_was_not_noted_is_not_counted(store: Store) -> None:
+    """Its change was undone, alone or with its whole commit."""
+
+    def fails(change: KeyTransaction) -> None:
+        remember(b"a" * 16)(change)
+        assert change.operation_count(1000) == 1
+        raise ncrypt_error(Status.NTE_EXISTS, "on second thoughts")
+
+    assert status_of(lambda: store.change(fails)) == Status.NTE_EXISTS
+    store.writer._connection.execute("PRAGMA query_only = ON")
+    assert status_of(lambda: store.change(remember(b"b" * 16))) == Status.KEYISO_E_STORE
+    store.writer._connection.execute("PRAGMA query_only = OFF")
+
+    assert store.change(lambda change: change.operation_count(1000)) == 0
+
+
+def test_many_operation_ids_are_forgotten_little_by_little(store: Store) -> None:
+    """No commit waits for all of them; and more go than come."""
+    count = 1000
+
+    def many(change: KeyTransaction) -> None:
+        for number in range(count):
+            remember(number.to_bytes(16, "big"))(change)
+
+    store.change(many)
+    store.clock.advance(limits.OPERATION_MEMORY_SECONDS + 1)
+    left = [count]
+    while left[-1]:
+        left.append(store.change(lambda change: change.operation_count(1000)))
+        assert 64 < left[-2] - left[-1] < 200 or not left[-1]
+        assert len(left) < 20
 
 
 # --- operation ids and revocations -------------------------------------------------------------

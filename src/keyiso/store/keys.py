@@ -103,11 +103,6 @@ class KeyReader:
         rows = self._rows("SELECT keys FROM key_counts WHERE partition = ?", (partition,))
         return int(rows[0][0]) if rows else 0
 
-    def operation_count(self, uid: int) -> int:
-        """Operation ids of a user that are remembered."""
-        rows = self._rows("SELECT count(*) FROM operations WHERE uid = ?", (uid,))
-        return int(rows[0][0])
-
     def property_of(self, key_id: bytes, name: bytes) -> bytes | None:
         """The sealed value of a key's property."""
         rows = self._rows(

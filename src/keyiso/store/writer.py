@@ -7,8 +7,8 @@ that fails is rolled back alone. Nobody is told of success before the commit has
 import queue
 import sqlite3
 import threading
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,13 +24,29 @@ _GROUP: Final = 64
 """Changes in one commit."""
 
 
+_FORGET_SOME: Final = """
+    DELETE FROM operations WHERE (uid, operation_id) IN (
+        SELECT uid, operation_id FROM operations WHERE committed < ? ORDER BY committed LIMIT ?
+    ) RETURNING uid
+"""
+
+
 class KeyTransaction(KeyReader):
     """What a change may do. It is committed whole or not at all."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, now: float) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, path: Path, now: float, operations: Mapping[int, int]
+    ) -> None:
         super().__init__(connection, path)
         self.now = now
         """Seconds since 1970-01-01 UTC."""
+        self.remembered_for: Counter[int] = Counter()
+        """Operation ids that this change has noted, by user."""
+        self._operations = operations
+
+    def operation_count(self, uid: int) -> int:
+        """Operation ids of a user that are remembered."""
+        return self._operations.get(uid, 0) + self.remembered_for[uid]
 
     def insert(self, key: StoredKey) -> None:
         self._connection.execute(
@@ -77,14 +93,12 @@ class KeyTransaction(KeyReader):
         )
 
     def remember(self, uid: int, operation_id: bytes, request_hash: bytes, result: bytes) -> None:
-        """Note the result of an operation id, and forget those that nobody asks for any more."""
+        """Note the result of an operation id."""
         self._connection.execute(
             "INSERT INTO operations VALUES (?, ?, ?, ?, ?)",
             (uid, operation_id, request_hash, result, self.now),
         )
-        self._connection.execute(
-            "DELETE FROM operations WHERE committed < ?", (self.now - OPERATION_MEMORY_SECONDS,)
-        )
+        self.remembered_for[uid] += 1
 
     def forget_other_boots(self, boot_id: bytes) -> None:
         """Revocations guard loaded keys and ephemeral blobs, which end with their boot."""
@@ -106,6 +120,8 @@ class KeyWriter:
         self._waiting: queue.SimpleQueue[
             tuple[Callable[[KeyTransaction], Any], Callable[[Outcome], None]] | None
         ] = queue.SimpleQueue()
+        self._operations: Counter[int] | None = None
+        """How many are remembered for each user; None while that is not known."""
         self._with_next: deque[Callable[[KeyTransaction], Any]] = deque()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
@@ -149,6 +165,7 @@ class KeyWriter:
             return []
         try:
             self._connection.execute("BEGIN IMMEDIATE")
+            self._forget_operations()
             while self._with_next:
                 self._apply(self._with_next.popleft())
             outcomes = [self._apply(change) for change in changes]
@@ -156,14 +173,30 @@ class KeyWriter:
         except DATABASE_ERRORS as error:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+            self._operations = None
             self._failed(error)
             return [_raise(store_error(error, self._path))] * len(changes)
         return outcomes
 
+    def _forget_operations(self) -> None:
+        """Forget some operation ids that nobody asks for any more: more than one commit adds."""
+        operations = self._counted_operations()
+        long_ago = self._clock.time() - OPERATION_MEMORY_SECONDS
+        for (uid,) in self._connection.execute(_FORGET_SOME, (long_ago, 2 * _GROUP)).fetchall():
+            operations[uid] -= 1
+
+    def _counted_operations(self) -> Counter[int]:
+        if self._operations is None:
+            counted = "SELECT uid, count(*) FROM operations GROUP BY uid"
+            self._operations = Counter(dict(self._connection.execute(counted)))
+        return self._operations
+
     def _apply(self, change: Callable[[KeyTransaction], Any]) -> Outcome:
         self._connection.execute("SAVEPOINT change")
+        operations = self._counted_operations()
+        transaction = KeyTransaction(self._connection, self._path, self._clock.time(), operations)
         try:
-            value = change(KeyTransaction(self._connection, self._path, self._clock.time()))
+            value = change(transaction)
         except DATABASE_ERRORS as error:
             if not self._connection.in_transaction:
                 raise  # a full disk ends the whole transaction, not only this change
@@ -174,6 +207,7 @@ class KeyWriter:
             self._connection.execute("ROLLBACK TO change")
             outcome = _raise(error)
         else:
+            operations.update(transaction.remembered_for)
 
             def outcome() -> Any:
                 return value
