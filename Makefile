@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 
 # Debian packages of the programs that tests drive. Tests whose program is missing are skipped.
 TEST_PACKAGES := groff-base openssl strace
@@ -29,6 +30,7 @@ help: ## list the targets
 	@echo
 	@echo '  PYTHON=...            the interpreter to use (now: $(PYTHON))'
 	@echo '  PYTEST_ARGS=...       arguments for pytest'
+	@echo '  BENCH_ARGS=...        arguments for the bench (--help lists them)'
 	@echo '  KEYISO_REQUIRE_ALL=1  a test that would be skipped fails'
 
 quickstart: $(STAMP) ## install into .venv and show keyiso at work
@@ -50,7 +52,7 @@ soak: $(STAMP) test-packages ## run the long tests
 	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure against in-process keys
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(BENCH_ARGS)
 
 man: $(STAMP) ## write the manual pages into build/man
 	$(BIN)/python docs/man.py build/man
