@@ -100,7 +100,7 @@ def test_without_a_descriptor_the_next_client_waits(
             with no_descriptor_left():
                 yield from rounds(3)
                 assert listener.connections == set()
-                assert len(loop._selector.select(0)) == 1, "more than this script is ready"
+                assert len(loop._epoll.poll(0)) == 1, "more than this script is ready"
             clock.advance(1)
             yield from Until(lambda: len(listener.connections) == 1)
 

@@ -24,8 +24,6 @@ class Present:
     """An instance as it is before a restore."""
 
     keys: Mapping[Place, HeldKey]
-    revoked: tuple[bytes, ...]
-    """Keys that ended in this boot and must not come to life again, unless they are restored."""
     store_trouble: NCryptError | None
     """Why nothing is known of the store's keys."""
     root: RootFile | None
@@ -83,10 +81,9 @@ def check_kind(contents: Contents, instance: Instance) -> None:
 def look_at(instance: Instance) -> Present:
     """The instance as it is. Nothing of it is changed."""
     keys: Mapping[Place, HeldKey] = {}
-    revoked: tuple[bytes, ...] = ()
     store_trouble = root_trouble = root = None
     try:
-        keys, revoked = _stored(instance)
+        keys = _stored(instance)
     except FileNotFoundError:
         pass
     except NCryptError as error:
@@ -95,7 +92,7 @@ def look_at(instance: Instance) -> Present:
         root = read_root_file(instance)
     except NCryptError as error:
         root_trouble = error
-    return Present(keys, revoked, store_trouble, root, root_trouble)
+    return Present(keys, store_trouble, root, root_trouble)
 
 
 def plan_restore(
@@ -126,7 +123,7 @@ def plan_restore(
     )
 
 
-def _stored(instance: Instance) -> tuple[Mapping[Place, HeldKey], tuple[bytes, ...]]:
+def _stored(instance: Instance) -> Mapping[Place, HeldKey]:
     instance.store.stat()
     with (
         acting_as_owner(instance.store.parent),
@@ -136,7 +133,7 @@ def _stored(instance: Instance) -> tuple[Mapping[Place, HeldKey], tuple[bytes, .
         take_snapshot(instance.store, copy)
         with opened_snapshot(copy, str(instance.store)) as connection:
             reader = KeyReader(connection, instance.store)
-            return {key.place: key for key in held_keys(reader)}, reader.revoked()
+            return {key.place: key for key in held_keys(reader)}
 
 
 def _root_step(contents: Contents, present: Present, *, replace_root: bool) -> RootStep:

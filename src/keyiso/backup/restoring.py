@@ -14,15 +14,12 @@ from keyiso.backup.contents import Contents
 from keyiso.backup.files import put_in_place
 from keyiso.backup.manifest import damaged
 from keyiso.backup.ownership import acting_as_owner
-from keyiso.backup.plan import Present
 from keyiso.backup.root_file import RootFile
 from keyiso.backup.sealed_root import open_root
-from keyiso.backup.snapshot import opened_snapshot, settle
+from keyiso.backup.snapshot import settle
 from keyiso.errors import ncrypt_error
 from keyiso.paths import Instance
-from keyiso.server.identity import boot_id
 from keyiso.status import Status
-from keyiso.store.writer import KeyTransaction
 from keyiso.supervisor.layout import make_directories, make_state, take_lock
 from keyiso.supervisor.spawn import User
 from keyiso.trustlet.roots import machine_root_of_file
@@ -59,18 +56,6 @@ def unsealed_root(contents: Contents, password: bytes) -> RootFile:
         raise damaged("it has no machine root")
     data = open_root(manifest.root, password, manifest.snapshot_sha256)
     return RootFile(machine_root_of_file(data, Path("the backup")).root_id, data)
-
-
-def carry_over(snapshot: Path, contents: Contents, present: Present, now: float) -> None:
-    """Have the restored store know which other keys ended in this boot: freed ephemeral keys."""
-    restored = {key.key_id for key in contents.keys}
-    with opened_snapshot(snapshot, "of the backup") as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        change = KeyTransaction(connection, snapshot, now)
-        for key_id in present.revoked:
-            if key_id not in restored:
-                change.revoke(key_id, boot_id())
-        connection.execute("COMMIT")
 
 
 def install(

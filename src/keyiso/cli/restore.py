@@ -4,7 +4,6 @@ import contextlib
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -15,7 +14,7 @@ import click
 from keyiso.backup.contents import Contents, read_contents
 from keyiso.backup.ownership import check_is_ours
 from keyiso.backup.plan import Plan, Present, RootStep, check_kind, look_at, plan_restore
-from keyiso.backup.restoring import carry_over, held, install, unsealed_root
+from keyiso.backup.restoring import held, install, unsealed_root
 from keyiso.backup.root_file import RootFile
 from keyiso.cli._backups import (
     NEVER_RESTORED,
@@ -101,7 +100,6 @@ def command(
                 if not yes:
                     where = printable(str(instance.state))
                     click.confirm(f"Restore this into {where}?", abort=True, err=True)
-                carry_over(snapshot, contents, present, time.time())
                 kept = install(
                     instance, snapshot, root, keyiso_user=keyiso_user, trustlet_user=trustlet_user
                 )

@@ -10,6 +10,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from keyiso.clock import Clock
@@ -35,7 +36,11 @@ class KeyTransaction(KeyReader):
     """What a change may do. It is committed whole or not at all."""
 
     def __init__(
-        self, connection: sqlite3.Connection, path: Path, now: float, operations: Mapping[int, int]
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        now: float,
+        operations: Mapping[int, int] = MappingProxyType({}),
     ) -> None:
         super().__init__(connection, path)
         self.now = now
