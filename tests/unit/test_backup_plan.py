@@ -40,7 +40,7 @@ def present(
     *keys: HeldKey, root: bytes | None = HERE, trouble: NCryptError | None = None
 ) -> Present:
     found = None if root is None else RootFile(root, b"")
-    return Present({one.place: one for one in keys}, (), None, found, trouble)
+    return Present({one.place: one for one in keys}, None, found, trouble)
 
 
 def instance(*, system: bool = False) -> Instance:
