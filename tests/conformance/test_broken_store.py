@@ -267,6 +267,27 @@ def test_damaged_in_place(stage: Stage) -> None:
     stage.check_it_is_whole()
 
 
+def test_a_damaged_page(stage: Stage) -> None:
+    """The store opens, and what is found in it does not make sense."""
+    data = whole_copy(stage)
+    stage.stop()
+    stage.store.write_bytes(data)
+    with contextlib.closing(sqlite3.connect(stage.store)) as store:
+        pages = store.execute("SELECT rootpage FROM sqlite_schema WHERE tbl_name = 'keys'")
+        numbers = [number for (number,) in pages if number]
+    page = int.from_bytes(data[16:18], "big")
+    damaged = bytearray(data)
+    for number in numbers:
+        damaged[(number - 1) * page : number * page] = os.urandom(page)
+    stage.store.write_bytes(damaged)
+    stage.instance.start()
+
+    stage.check_it_says_so("malformed")
+
+    stage.store.write_bytes(data)
+    stage.check_it_is_whole()
+
+
 def test_the_whole_store_of_another_instance(stage: Stage, tmp_path: Path) -> None:
     """Copied to a machine with another root: its keys are listed, and do not open; new ones work.
 

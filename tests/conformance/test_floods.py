@@ -17,11 +17,11 @@ import pytest
 from keyiso import Key
 from keyiso.crypto.signatures import Padding
 from keyiso.status import Status
-from keyiso.wire.messages import Call, Failure, Hello, Refusal
-from keyiso.wire.operations import FindKey, GetServiceStatus, OpenKey, Sign
+from keyiso.wire.messages import Call, Failure, Hello, Refusal, Return
+from keyiso.wire.operations import CreateKey, FindKey, GetServiceStatus, OpenKey, Sign
 from keyiso.wire.session import OUTSTANDING_CALLS
 from tests.conformance.independent import digest
-from tests.conformance.raw_client import PROVIDER, Ended, RawClient, message, units
+from tests.conformance.raw_client import PROVIDER, Ended, RawClient, message, terms, units
 from tests.conformance.ready import wait_for_workers
 from tests.instance import RunningInstance
 from tests.limited import limited_instance
@@ -167,6 +167,21 @@ def test_more_at_once_than_anybody_may_ask(instance: RunningInstance, key: Key) 
     with in_other_processes(FLOODERS, work) as running:
         while running():
             is_answered(key)
+
+
+def test_many_clients_that_each_ask_for_much(instance: RunningInstance, key: Key) -> None:
+    """Far more at once than the KeyIso service may ask of a worker: each of them is answered."""
+    path, each = instance.instance.control_socket, 32
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(RawClient.bound(path)) for _ in range(100)]
+        for client in clients:
+            calls = (Call(1000 + number, CreateKey(terms())) for number in range(each))
+            client.send(b"".join(map(message, calls)))
+        is_answered(key)
+
+        for client in clients:
+            for _ in range(each):
+                assert isinstance(client.receive(), Return)
 
 
 # --- many clients ------------------------------------------------------------------------------
