@@ -32,6 +32,7 @@ help: ## list the targets
 	@echo '  PYTEST_ARGS=...       arguments for pytest'
 	@echo '  BENCH_ARGS=...        arguments for the bench (--help lists them)'
 	@echo '  KEYISO_REQUIRE_ALL=1  a test that would be skipped fails'
+	@echo '  KEYISO_...=...        seeds and sizes of the random tests: docs/testing.md'
 
 quickstart: $(STAMP) ## install into .venv and show keyiso at work
 	$(BIN)/keyiso quickstart
@@ -48,8 +49,11 @@ lint: $(STAMP) ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(CODE)
 
-soak: $(STAMP) test-packages ## run the long tests
-	$(BIN)/python -m pytest -m soak $(PYTEST_ARGS)
+# What else can be set is in docs/testing.md.
+soak: export KEYISO_FUZZ_INPUTS ?= 200000
+soak: export KEYISO_FUZZ_FRAMES ?= 20000
+soak: $(STAMP) test-packages ## run the long tests: an hour of kills, and many bad inputs
+	$(BIN)/python -m pytest -m 'soak or fuzz' $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure against in-process keys
 	$(BIN)/python -m bench $(BENCH_ARGS)

@@ -2,6 +2,9 @@
 
 import random
 from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
 
 INTERESTING_BYTES = (
     b"\x00\x01\x20\x7f\x80\x90\x91\xa0\xc0\xc1\xc4\xc6\xc7\xca\xcf\xd9\xdb\xdc\xdd\xdf\xff"
@@ -75,6 +78,56 @@ def _nest(rng: random.Random, data: bytes, corpus: Sequence[bytes]) -> bytes:
     return data[:at] + b"\x91" * rng.choice((10, 500, 5_000, 20_000)) + data[at:]
 
 
+def _change_a_value(rng: random.Random, data: bytes, corpus: Sequence[bytes]) -> bytes:
+    """One value of a msgpack message, as it is, after a version byte or after a frame's length."""
+    start = rng.choice((0, 1, 4))
+    try:
+        message = msgspec.msgpack.decode(data[start:])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _set_a_byte(rng, data, corpus)
+    body = msgspec.msgpack.encode(_changed(rng, message))
+    return (len(body).to_bytes(4, "little") if start == 4 else data[:start]) + body
+
+
+def _changed(rng: random.Random, value: Any) -> Any:
+    if not isinstance(value, list) or not value or rng.random() < 0.1:
+        return rng.choice(_INTERESTING_VALUES)
+    at = rng.randrange(len(value))
+    match rng.randrange(6):
+        case 0:
+            return value[:at] + value[at + 1 :]
+        case 1:
+            return [*value, rng.choice(_INTERESTING_VALUES)]
+    return [*value[:at], _changed(rng, value[at]), *value[at + 1 :]]
+
+
+_INTERESTING_VALUES: tuple[Any, ...] = (
+    *INTERESTING_NUMBERS,
+    2**63,
+    2**64 - 1,
+    -1,
+    -(2**63),
+    1.5,
+    float("nan"),
+    float("inf"),
+    None,
+    True,
+    b"",
+    b"\0",
+    bytes(16),
+    bytes(1 << 16),
+    "",
+    "\0",
+    "\x1b[2J",
+    "é" * 200,
+    [],
+    [[]],
+    {},
+    {"a": 1},
+)
+"""Of every type, at the ends of its range, and of the wrong length."""
+
+
 def _slice(rng: random.Random, data: bytes) -> tuple[int, int]:
     start = rng.randrange(len(data) + 1)
     return start, min(len(data), start + rng.choice((1, 2, 4, 16, 100)))
@@ -92,4 +145,6 @@ _MUTATIONS: tuple[Callable[[random.Random, bytes, Sequence[bytes]], bytes], ...]
     _insert,
     _splice,
     _nest,
+    _change_a_value,
+    _change_a_value,
 )

@@ -2,7 +2,6 @@
 believed, and ends in an error of NCrypt."""
 
 import contextlib
-import os
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -26,9 +25,12 @@ from keyiso.keyiso_service.terms import check_terms
 from keyiso.server.peer import Peer
 from keyiso.status import Status
 from keyiso.wire.operations import KeyTerms
+from tests.fuzz.parser import INPUTS
 from tests.unit.samples import CURVES, INTEGERS, ec_key, header, rsa_key, structs
 
-EXAMPLES = max(1, int(os.environ.get("KEYISO_FUZZ_INPUTS", "2000")) // 10)
+pytestmark = pytest.mark.fuzz
+
+EXAMPLES = max(1, INPUTS // 100)
 
 many = settings(max_examples=EXAMPLES)
 
