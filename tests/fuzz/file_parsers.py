@@ -44,6 +44,15 @@ class MemoryFile:
         return self.path
 
 
+def memory_directory() -> Path:
+    """A directory for this run, without a disk where there is one in memory."""
+    memory = Path("/dev/shm")
+    place = memory if os.access(memory, os.W_OK) else None
+    directory = Path(tempfile.mkdtemp(prefix="keyiso-fuzz-", dir=place))
+    atexit.register(shutil.rmtree, directory)
+    return directory
+
+
 def name(data: bytes) -> None:
     """What passes is a string and gives its bytes back."""
     check_name(data)
@@ -175,8 +184,7 @@ def remembered_parser() -> Parser:
 
 def channels_parser() -> Parser:
     """The file of the event channels: whatever is in it, there are channels."""
-    directory = Path(tempfile.mkdtemp(prefix="keyiso-fuzz-"))
-    atexit.register(shutil.rmtree, directory)
+    directory = memory_directory()
 
     def parse(data: bytes) -> None:
         (directory / "channels").write_bytes(data)
@@ -200,8 +208,7 @@ def channels_parser() -> Parser:
 
 def log_parser() -> Parser:
     """Lines of the event log: what is no event is counted, and the last line is read."""
-    directory = Path(tempfile.mkdtemp(prefix="keyiso-fuzz-"))
-    atexit.register(shutil.rmtree, directory)
+    directory = memory_directory()
     good = (
         b'{"time": "2026-08-01T12:00:00.000+00:00", "provider": "p", "event_id": 3, "channel":'
         b' "Operational", "level": "error", "task": 3, "message": "m", "uid": 1000, "count": 2,'

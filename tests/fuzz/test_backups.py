@@ -10,11 +10,17 @@ import msgspec
 import pytest
 
 from keyiso.status import Status
-from tests.fuzz.test_parsers import NESTED, SEED, Parser, fuzz, has_a_good_input, statuses
+from tests.fuzz.parser import INPUTS, SEED, Parser, fuzz, has_a_good_input, statuses
+from tests.fuzz.wire_parsers import NESTED
 from tests.unit.backups import SEALED_ROOT, archive_of, make_store, manifest_of, read, stored
 from tests.unit.samples import header
 
 HEAD = struct.Struct("<13sBI32s")
+pytestmark = pytest.mark.fuzz
+
+COST = 10
+"""Reading a backup takes as long as ten other inputs, as it is a database in a file."""
+
 DOCUMENTED = statuses(
     Status.NTE_BAD_DATA, Status.NTE_BAD_VER, Status.KEYISO_E_LIMIT, Status.KEYISO_E_STORE
 )
@@ -62,7 +68,6 @@ def parsers(directory: Path) -> list[Parser]:
             lambda data, made=made: read_anywhere(made(data)),  # type: ignore[misc]
             corpus,
             DOCUMENTED,
-            cost=10,
         )
         for name, made, corpus in found
     ]
@@ -72,4 +77,4 @@ def parsers(directory: Path) -> list[Parser]:
 def test_a_bad_backup_has_a_documented_error(tmp_path: Path, seed: int) -> None:
     for parser in parsers(tmp_path):
         has_a_good_input(parser)
-        fuzz(parser)
+        fuzz(parser, max(1, INPUTS // COST))
