@@ -82,7 +82,7 @@ clean: ## remove .venv, caches and what was built
 
 # Most tests wait for processes: two lots side by side take little more than half the time. The
 # second one is printed when it has ended.
-SECOND_HALF := tests/conformance
+SECOND_HALF := tests/conformance tests/crash
 RUN_HALVES = \
 	second=$$(mktemp); trap 'rm -f "$$second"' EXIT; trap 'exit 1' INT TERM; \
 	$(BIN)/python -m pytest $(SECOND_HALF) >"$$second" 2>&1 & pid=$$!; \
