@@ -26,6 +26,14 @@ def mutated(rng: random.Random, corpus: Sequence[bytes]) -> bytes:
     return data
 
 
+def with_other_values(rng: random.Random, corpus: Sequence[bytes]) -> bytes:
+    """A good message but for one value, or a few."""
+    data = rng.choice(corpus)
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        data = _change_a_value(rng, data, corpus)
+    return data
+
+
 def _flip_a_bit(rng: random.Random, data: bytes, corpus: Sequence[bytes]) -> bytes:
     if not data:
         return data
@@ -79,21 +87,24 @@ def _nest(rng: random.Random, data: bytes, corpus: Sequence[bytes]) -> bytes:
 
 
 def _change_a_value(rng: random.Random, data: bytes, corpus: Sequence[bytes]) -> bytes:
-    """One value of a msgpack message, as it is, after a version byte or after a frame's length."""
-    start = rng.choice((0, 1, 4))
+    """One value of a msgpack message: in a frame, after a version byte, or as it is."""
+    framed = int.from_bytes(data[:4], "little") == len(data) - 4
+    start = 4 if framed else int(data[:1] == b"\1")
     try:
         message = msgspec.msgpack.decode(data[start:])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _set_a_byte(rng, data, corpus)
     body = msgspec.msgpack.encode(_changed(rng, message))
-    return (len(body).to_bytes(4, "little") if start == 4 else data[:start]) + body
+    return (len(body).to_bytes(4, "little") if framed else data[:start]) + body
 
 
 def _changed(rng: random.Random, value: Any) -> Any:
-    if not isinstance(value, list) or not value or rng.random() < 0.1:
-        return rng.choice(_INTERESTING_VALUES)
+    """Mostly another value of the same type, which gets past the decoder."""
+    if not isinstance(value, list) or not value or rng.random() < 0.05:
+        same = [one for one in _INTERESTING_VALUES if type(one) is type(value)]
+        return rng.choice(same if same and rng.random() < 0.7 else _INTERESTING_VALUES)
     at = rng.randrange(len(value))
-    match rng.randrange(6):
+    match rng.randrange(8):
         case 0:
             return value[:at] + value[at + 1 :]
         case 1:

@@ -20,7 +20,7 @@ from keyiso.status import Status, status_name
 from keyiso.wire.messages import Call, Failure, Operation, Refusal, Return
 from keyiso.wire.operations import FindKey, GetWorkerStatus, OpenKey, Ping
 from tests.conformance.raw_client import PROVIDER, Ended, RawClient, message, terms, units
-from tests.fuzz.mutations import mutated
+from tests.fuzz.mutations import mutated, with_other_values
 from tests.fuzz.parser import SEED
 from tests.fuzz.wire_parsers import OPERATIONS, reframed
 from tests.instance import RunningInstance
@@ -28,7 +28,7 @@ from tests.restart.victims import Victims, wait_until
 
 pytestmark = pytest.mark.fuzz
 
-FRAMES = int(os.environ.get("KEYISO_FUZZ_FRAMES", "500"))
+FRAMES = int(os.environ.get("KEYISO_FUZZ_FRAMES", "1000"))
 MOST_BYTES = 8 << 20
 """What a service may grow by while it gets half of the frames."""
 
@@ -124,7 +124,8 @@ def send_whole_frames(target: Target, client: RawClient, rng: random.Random) -> 
     """One mutated frame of the right length; what is asked afterwards is answered, unless the
     connection is closed.
     """
-    target.send(client, reframed(mutated(rng, frames(target))), rng)
+    change = rng.choice((mutated, with_other_values))
+    target.send(client, reframed(change(rng, frames(target))), rng)
     client.send(message(Call(POLITE_CALL, target.polite)))
     while True:
         answer = heard(client)

@@ -107,14 +107,16 @@ class Loop:
         """Serve until `stop`."""
         patience = self._fire_timers()
         while not self._stopped:
-            for descriptor, events in self._epoll.poll(patience, _READY_AT_ONCE):
+            found = self._epoll.poll(patience, _READY_AT_ONCE)
+            for descriptor, events in found:
                 # Who was told before in the same round may have forgotten this descriptor, and
                 # even watch another one of its number: that one may find nothing to do.
                 watched = self._watched.get(descriptor)
                 if watched is not None:
                     wanted, ready = watched
                     ready(wanted if events & _ENDED else events)
-                    self._fire_timers()  # a heartbeat must not wait for a thousand clients
+                    if len(found) > 1:
+                        self._fire_timers()  # a heartbeat must not wait for a thousand clients
             for _ in range(len(self._soon)):
                 self._soon.popleft()()
             patience = self._fire_timers()
