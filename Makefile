@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 # Debian packages of the programs that tests drive. Tests whose program is missing are skipped.
-TEST_PACKAGES := groff-base openssl strace
+TEST_PACKAGES := groff-base openssl strace swtpm swtpm-tools tpm2-tools
 
 # The resolver that `make requirements` uses. It is never installed into the environment.
 UV := uv==0.13.8

@@ -126,6 +126,43 @@ BACKUP_ROOT_BYTES: Final = 1024
 
 BACKUP_PASSWORD_BYTES: Final = 8
 """The shortest password of a machine root: guesses at a copied file cost time and nothing else."""
+# --- TPM (TPM 2.0 Library, Part 2; what libtpms and the PC Client profile implement) -------------
+
+TPM_MESSAGE_BYTES: Final = 4096
+"""A command or an answer. MAX_RESPONSE_SIZE of every TPM seen, and the buffer of Linux' driver."""
+
+TPM_DIGEST_BYTES: Final = 64
+"""A digest, nonce, HMAC or authValue: the longest hash is SHA-512."""
+
+TPM_NAME_BYTES: Final = 66
+"""The Name of an object: its hash algorithm and a digest."""
+
+TPM_KEY_BYTES: Final = 512
+"""A number of a key, a signature or a ciphertext: RSA-4096."""
+
+TPM_PUBLIC_BYTES: Final = 1024
+"""A public area: a key's number, a policy digest and a few fields around them."""
+
+TPM_PRIVATE_BYTES: Final = 2048
+"""The encrypted private part of an object."""
+
+TPM_BUFFER_BYTES: Final = 2048
+"""Other data in one piece: NV contents, creation data."""
+
+TPM_SEALED_BYTES: Final = 128
+"""What a sealed object holds at most (MAX_SYM_DATA)."""
+
+TPM_LIST_ITEMS: Final = 254
+"""Items of a list: the handles that one answer to TPM2_GetCapability has room for."""
+
+TPM_PCR_SELECT_BYTES: Final = 4
+"""The bits of one bank; the PC Client profile has 24 PCRs, in three bytes."""
+
+TPM_CAPABILITY_PAGES: Final = 64
+"""Answers to one question about capabilities: a TPM that always has more is broken."""
+
+TPM_STORED_BYTES: Final = 4096
+"""What is stored of a sealed object: both its parts, and what its policy hangs on."""
 
 # --- resources of a service ------------------------------------------------------------------
 
@@ -282,3 +319,8 @@ FAILURE_SECONDS: Final = 10.0
 
 REPORT_SECONDS: Final = 0.1
 """What reporting a failure may add to it, per answer that is waited for."""
+TPM_ANSWER_SECONDS: Final = 300.0
+"""How long a TPM may take for one command: a small one makes a long RSA key for minutes."""
+
+TPM_RETRY_SECONDS: Final = 10.0
+"""How long a command is sent again that the TPM was not ready for."""
