@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from keyiso import limits
 from keyiso.tpm.capabilities import handles
 from keyiso.tpm.constants import TPM_HT
 from tests.tpm import swtpm as software_tpm
@@ -24,10 +25,11 @@ NOTHING = {"TRANSIENT": 0, "LOADED_SESSION": 0, "SAVED_SESSION": 0}
 
 
 @pytest.fixture
-def swtpm(tmp_path: Path) -> Iterator[Swtpm]:
+def swtpm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swtpm]:
     """A TPM that was started up."""
     if software_tpm.missing:
         pytest.skip(software_tpm.SKIP_REASON)
+    monkeypatch.setattr(limits, "TPM_ANSWER_SECONDS", 30.0)  # a test that hangs says so soon
     process = Swtpm(tmp_path)
     try:
         process.boot()

@@ -2,24 +2,25 @@
 
 import socket
 import sys
+from typing import BinaryIO
 
 HEADER_BYTES = 10
 
 
-def message(read) -> bytes:  # type: ignore[no-untyped-def]
-    header = read(HEADER_BYTES)
+def message(stream: BinaryIO) -> bytes:
+    header = stream.read(HEADER_BYTES)
     if len(header) < HEADER_BYTES:
         return b""
-    return header + read(int.from_bytes(header[2:6], "big") - HEADER_BYTES)
+    return header + stream.read(int.from_bytes(header[2:6], "big") - HEADER_BYTES)
 
 
 def main() -> None:
     with socket.socket(socket.AF_UNIX) as tpm:
         tpm.connect(sys.argv[1])
         answers = tpm.makefile("rb")
-        while command := message(sys.stdin.buffer.read):
+        while command := message(sys.stdin.buffer):
             tpm.sendall(command)
-            sys.stdout.buffer.write(message(answers.read))
+            sys.stdout.buffer.write(message(answers))
             sys.stdout.buffer.flush()
 
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keyiso.clock import SystemClock
-from keyiso.tpm.constants import TPM_SU
-from keyiso.tpm.general_commands import TPM2_Shutdown, TPM2_Startup
+from keyiso.tpm.capabilities import handles
+from keyiso.tpm.constants import TPM_HT, TPM_SU
+from keyiso.tpm.general_commands import TPM2_FlushContext, TPM2_Shutdown, TPM2_Startup
 from keyiso.tpm.tpm import Tpm
 from keyiso.tpm.transport import Transport, connect
 
@@ -27,6 +28,13 @@ def tpm_on(transport: Transport) -> Tpm:
     return Tpm(transport, SystemClock())
 
 
+def flush_all(tpm: Tpm) -> None:
+    """Have a TPM forget every object and session."""
+    for kind in (TPM_HT.TRANSIENT, TPM_HT.LOADED_SESSION, TPM_HT.SAVED_SESSION):
+        for handle in handles(tpm, kind):
+            tpm.run(TPM2_FlushContext(handle))
+
+
 class Swtpm:
     """A process of swtpm; its state is in a directory and outlives the process."""
 
@@ -36,9 +44,13 @@ class Swtpm:
         self._state = directory / "state"
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Power on. TPM2_Startup is not sent."""
+    def start(self, port: int = 0) -> None:
+        """Power on; listen at the socket, or at a port of this machine. TPM2_Startup is not
+        sent."""
         self._state.mkdir(exist_ok=True)
+        server = f"type=unixio,path={self.socket}"
+        if port:
+            server = f"type=tcp,bindaddr=127.0.0.1,port={port}"
         with open(self.directory / "swtpm.log", "ab") as log:
             self._process = subprocess.Popen(
                 [
@@ -46,14 +58,14 @@ class Swtpm:
                     "socket",
                     "--tpm2",
                     *("--tpmstate", f"dir={self._state}"),
-                    *("--server", f"type=unixio,path={self.socket}"),
+                    *("--server", server),
                     *("--flags", "not-need-init"),
                 ],
                 stdout=log,
                 stderr=log,
             )
         deadline = time.monotonic() + START_SECONDS
-        while not self._listens():
+        while not self._listens(port):
             assert self._process.poll() is None, (self.directory / "swtpm.log").read_text()
             assert time.monotonic() < deadline, "swtpm does not listen"
             time.sleep(0.005)
@@ -110,12 +122,12 @@ class Swtpm:
 
     def flush_all(self) -> None:
         """What tools without a resource manager leave behind."""
-        for kind in ("-t", "-l", "-s"):
-            self.tool("tpm2_flushcontext", kind)
+        with self.opened() as tpm:
+            flush_all(tpm)
 
-    def _listens(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(str(self.socket)) == 0
+    def _listens(self, port: int) -> bool:
+        with socket.socket(socket.AF_INET if port else socket.AF_UNIX) as probe:
+            return probe.connect_ex(("127.0.0.1", port) if port else str(self.socket)) == 0
 
 
 ATTRIBUTES = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|decrypt"

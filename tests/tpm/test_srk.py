@@ -57,7 +57,7 @@ def test_an_owner_hierarchy_with_a_password_is_explained(swtpm: Swtpm) -> None:
     with swtpm.opened() as tpm, fails(Status.TPM_20_E_BAD_AUTH) as caught:
         enrol_srk(tpm)
 
-    assert "OWNER hierarchy has a password" in caught.value.cause
+    assert "owner hierarchy has a password" in caught.value.cause
 
 
 def test_an_srk_of_an_unknown_algorithm_cannot_be_pinned() -> None:

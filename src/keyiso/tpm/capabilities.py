@@ -27,13 +27,13 @@ def handles(tpm: Tpm, kind: TPM_HT) -> tuple[int, ...]:
     )
 
 
-def tpm_property(tpm: Tpm, which: TPM_PT) -> int:
-    """One property. Raises ``NTE_NOT_SUPPORTED`` when the TPM does not have it."""
+def tpm_property(tpm: Tpm, which: int) -> int:
+    """A property by TPM_PT. Raises ``NTE_NOT_SUPPORTED`` when the TPM does not have it."""
     page = tpm.run(TPM2_GetCapability(TPM_CAP.TPM_PROPERTIES, which, 1))
     for item in page.capability_data.data:
         if isinstance(item, TPMS_TAGGED_PROPERTY) and item.property == which:
             return item.value
-    raise ncrypt_error(Status.NTE_NOT_SUPPORTED, f"the TPM does not tell {which.name}")
+    raise ncrypt_error(Status.NTE_NOT_SUPPORTED, f"the TPM has no property {which:#x}")
 
 
 @dataclass(frozen=True, slots=True)

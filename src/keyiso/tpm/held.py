@@ -41,11 +41,11 @@ def held_primary(
     try:
         made = tpm.run(command, authorization)
     except NCryptError as error:
-        if error.status != Status.TPM_20_E_BAD_AUTH:
+        if hierarchy != TPM_RH.OWNER or error.status != Status.TPM_20_E_BAD_AUTH:
             raise
         raise ncrypt_error(
             error.status,
-            f"the TPM's {hierarchy.name} hierarchy has a password",
+            "the TPM's owner hierarchy has a password",
             "keyiso uses the hierarchy without one: its password would pass through the hands of"
             " whoever relays it. tpm2_changeauth removes it.",
         ) from None

@@ -1,0 +1,208 @@
+"""Commands that are not used by what is sealed: keys of the hardware, counters, clock, random."""
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+
+from keyiso.status import Status
+from keyiso.tpm.constants import TPM_ALG, TPM_RH, TPMA_NV, TPMA_OBJECT
+from keyiso.tpm.entity import Entity
+from keyiso.tpm.general_commands import TPM2_GetRandom, TPM2_ReadClock
+from keyiso.tpm.held import HeldObject, held_object, held_session
+from keyiso.tpm.nv_commands import (
+    TPM2_NV_DefineSpace,
+    TPM2_NV_Increment,
+    TPM2_NV_Read,
+    TPM2_NV_ReadPublic,
+    TPM2_NV_UndefineSpace,
+    TPM2_NV_Write,
+)
+from keyiso.tpm.nv_public import TPMS_NV_PUBLIC
+from keyiso.tpm.object_commands import (
+    TPM2_Create,
+    TPM2_ReadPublic,
+    TPM2_RSA_Decrypt,
+    TPM2_Sign,
+)
+from keyiso.tpm.public_area import (
+    NO_CIPHER,
+    NO_SCHEME,
+    TPMS_ECC_PARMS,
+    TPMS_ECC_POINT,
+    TPMS_RSA_ID,
+    TPMS_RSA_PARMS,
+    TPMS_SCHEME_HASH,
+    TPMS_SENSITIVE_CREATE,
+    TPMT_PUBLIC,
+    TPMT_SCHEME,
+)
+from keyiso.tpm.session import EmptyPassword
+from keyiso.tpm.signature import TPMS_SIGNATURE_ECC
+from keyiso.tpm.srk import enrol_srk, held_srk
+from keyiso.tpm.templates import SRK_TEMPLATES
+from keyiso.tpm.ticket import NULL_HASHCHECK
+from keyiso.tpm.tpm import Tpm
+from tests.conformance.statuses import fails
+from tests.tpm.swtpm import Swtpm
+
+OWNER = Entity.of(TPM_RH.OWNER)
+_USED = (
+    TPMA_OBJECT.fixedTPM
+    | TPMA_OBJECT.fixedParent
+    | TPMA_OBJECT.sensitiveDataOrigin
+    | TPMA_OBJECT.userWithAuth
+    | TPMA_OBJECT.noDA
+)
+SIGNING_KEY = msgspec.structs.replace(
+    SRK_TEMPLATES[TPM_ALG.ECC],
+    object_attributes=_USED | TPMA_OBJECT.sign,
+    parameters=TPMS_ECC_PARMS(NO_CIPHER, NO_SCHEME, 3, NO_SCHEME),
+)
+DECRYPTING_KEY = msgspec.structs.replace(
+    SRK_TEMPLATES[TPM_ALG.RSA],
+    object_attributes=_USED | TPMA_OBJECT.decrypt,
+    parameters=TPMS_RSA_PARMS(NO_CIPHER, NO_SCHEME, 2048, 0),
+)
+SHA256 = TPMS_SCHEME_HASH(TPM_ALG.SHA256)
+
+
+def made(tpm: Tpm, parent: HeldObject, template: TPMT_PUBLIC) -> tuple[bytes, TPMT_PUBLIC]:
+    created = tpm.run(
+        TPM2_Create(parent.entity, TPMS_SENSITIVE_CREATE(), template, b"", ()), EmptyPassword()
+    )
+    return created.out_private, created.out_public
+
+
+def test_a_key_of_the_hardware_signs(swtpm: Swtpm) -> None:
+    digest = bytes(range(32))
+    with swtpm.opened() as tpm, held_srk(tpm, enrol_srk(tpm)) as parent:
+        private, public = made(tpm, parent, SIGNING_KEY)
+        with held_session(tpm, parent) as session, held_object(tpm, parent, private, public) as key:
+            signed = tpm.run(
+                TPM2_Sign(key.entity, digest, TPMT_SCHEME(TPM_ALG.ECDSA, SHA256), NULL_HASHCHECK),
+                session.authorize(),
+            ).signature
+            read = tpm.run(TPM2_ReadPublic(key.entity), session.authorize())
+
+    assert read.out_public == public
+    assert read.name == public.name()
+    assert isinstance(public.unique, TPMS_ECC_POINT)
+    assert isinstance(signed.signature, TPMS_SIGNATURE_ECC)
+    numbers = ec.EllipticCurvePublicNumbers(
+        int.from_bytes(public.unique.x), int.from_bytes(public.unique.y), ec.SECP256R1()
+    )
+    numbers.public_key().verify(
+        utils.encode_dss_signature(
+            int.from_bytes(signed.signature.signature_r),
+            int.from_bytes(signed.signature.signature_s),
+        ),
+        digest,
+        ec.ECDSA(utils.Prehashed(hashes.SHA256())),
+    )
+
+
+def test_a_key_of_the_hardware_decrypts(swtpm: Swtpm) -> None:
+    with swtpm.opened() as tpm, held_srk(tpm, enrol_srk(tpm)) as parent:
+        private, public = made(tpm, parent, DECRYPTING_KEY)
+        assert isinstance(public.unique, TPMS_RSA_ID)
+        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+        key = rsa.RSAPublicNumbers(65537, int.from_bytes(public.unique.modulus)).public_key()
+        ciphertext = key.encrypt(b"message", oaep)
+        with (
+            held_session(tpm, parent) as session,
+            held_object(tpm, parent, private, public) as item,
+        ):
+            decrypted = tpm.run(
+                TPM2_RSA_Decrypt(item.entity, ciphertext, TPMT_SCHEME(TPM_ALG.OAEP, SHA256), b""),
+                session.authorize(),
+            )
+
+    assert decrypted.message == b"message"
+    assert "message" not in repr(decrypted)
+
+
+INDEX = TPMS_NV_PUBLIC(
+    0x01800030,
+    TPM_ALG.SHA256,
+    TPMA_NV.OWNERWRITE | TPMA_NV.OWNERREAD | TPMA_NV.NO_DA,
+    b"",
+    8,
+)
+
+
+def written(index: TPMS_NV_PUBLIC) -> Entity:
+    public = msgspec.structs.replace(index, attributes=index.attributes | TPMA_NV.WRITTEN)
+    return Entity(public.nv_index, public.name())
+
+
+def test_an_index_keeps_what_is_written(swtpm: Swtpm) -> None:
+    new = Entity(INDEX.nv_index, INDEX.name())
+    with (
+        swtpm.opened() as tpm,
+        held_srk(tpm, enrol_srk(tpm)) as key,
+        held_session(tpm, key) as session,
+    ):
+        tpm.run(TPM2_NV_DefineSpace(OWNER, b"", INDEX), session.authorize())
+        with fails(Status.TPM_20_E_NV_UNINITIALIZED):
+            tpm.run(TPM2_NV_Read(OWNER, new, 8, 0), session.authorize())
+        tpm.run(TPM2_NV_Write(OWNER, new, b"eight by", 0), session.authorize())
+        index = written(INDEX)
+        read = tpm.run(TPM2_NV_Read(OWNER, index, 5, 3), session.authorize())
+        public = tpm.run(TPM2_NV_ReadPublic(index), session.authorize())
+        tpm.run(TPM2_NV_UndefineSpace(OWNER, index), session.authorize())
+
+    assert read.data == b"ht by"
+    assert public.nv_name == index.name
+
+
+def test_a_counter_only_goes_up(swtpm: Swtpm) -> None:
+    """Through a power loss too, and through being removed and defined again."""
+    counter = msgspec.structs.replace(INDEX, attributes=INDEX.attributes | TPMA_NV.COUNTER)
+    new, index = Entity(counter.nv_index, counter.name()), written(counter)
+
+    def value(tpm: Tpm) -> int:
+        read = tpm.run(TPM2_NV_Read(OWNER, index, 8, 0), EmptyPassword())
+        return int.from_bytes(read.data)
+
+    with swtpm.opened() as tpm:
+        tpm.run(TPM2_NV_DefineSpace(OWNER, b"", counter), EmptyPassword())
+        tpm.run(TPM2_NV_Increment(OWNER, new), EmptyPassword())
+        first = value(tpm)
+        tpm.run(TPM2_NV_Increment(OWNER, index), EmptyPassword())
+    swtpm.reboot(orderly=False)
+    with swtpm.opened() as tpm:
+        second = value(tpm)
+        tpm.run(TPM2_NV_UndefineSpace(OWNER, index), EmptyPassword())
+        tpm.run(TPM2_NV_DefineSpace(OWNER, b"", counter), EmptyPassword())
+        tpm.run(TPM2_NV_Increment(OWNER, new), EmptyPassword())
+        third = value(tpm)
+
+    assert second == first + 1
+    assert third > second
+
+
+@pytest.mark.parametrize("orderly", [True, False], ids=["orderly", "power loss"])
+def test_the_clock_tells_of_a_restart(swtpm: Swtpm, orderly: bool) -> None:
+    with swtpm.opened() as tpm:
+        before = tpm.run(TPM2_ReadClock()).clock_info
+    swtpm.reboot(orderly=orderly)
+    with swtpm.opened() as tpm:
+        after = tpm.run(TPM2_ReadClock()).clock_info
+
+    assert after.reset_count == before.reset_count + 1
+    assert after.restart_count == 0
+    assert after.safe == orderly
+
+
+@pytest.mark.parametrize("algorithm", list(SRK_TEMPLATES), ids=lambda one: one.name)
+def test_random_bytes_come_encrypted_in_a_session(swtpm: Swtpm, algorithm: TPM_ALG) -> None:
+    with (
+        swtpm.opened() as tpm,
+        held_srk(tpm, enrol_srk(tpm, algorithm)) as key,
+        held_session(tpm, key) as session,
+    ):
+        drawn = {tpm.run(TPM2_GetRandom(32), session.authorize()).random_bytes for _ in range(3)}
+
+    assert len(drawn) == 3
+    assert {len(one) for one in drawn} == {32}
