@@ -1,15 +1,20 @@
 """Commands that are not used by what is sealed: keys of the hardware, counters, clock, random."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import msgspec
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
+from bench.tpm import DECRYPTING_KEY, SHA256, SIGNING_KEY, made_key
 from keyiso.status import Status
-from keyiso.tpm.constants import TPM_ALG, TPM_RH, TPMA_NV, TPMA_OBJECT
+from keyiso.tpm.constants import TPM_ALG, TPM_RH, TPMA_NV
 from keyiso.tpm.entity import Entity
 from keyiso.tpm.general_commands import TPM2_GetRandom, TPM2_ReadClock
-from keyiso.tpm.held import HeldObject, held_object, held_session
+from keyiso.tpm.held import held_session
 from keyiso.tpm.nv_commands import (
     TPM2_NV_DefineSpace,
     TPM2_NV_Increment,
@@ -20,21 +25,13 @@ from keyiso.tpm.nv_commands import (
 )
 from keyiso.tpm.nv_public import TPMS_NV_PUBLIC
 from keyiso.tpm.object_commands import (
-    TPM2_Create,
     TPM2_ReadPublic,
     TPM2_RSA_Decrypt,
     TPM2_Sign,
 )
 from keyiso.tpm.public_area import (
-    NO_CIPHER,
-    NO_SCHEME,
-    TPMS_ECC_PARMS,
     TPMS_ECC_POINT,
     TPMS_RSA_ID,
-    TPMS_RSA_PARMS,
-    TPMS_SCHEME_HASH,
-    TPMS_SENSITIVE_CREATE,
-    TPMT_PUBLIC,
     TPMT_SCHEME,
 )
 from keyiso.tpm.session import EmptyPassword
@@ -47,55 +44,28 @@ from tests.conformance.statuses import fails
 from tests.tpm.swtpm import Swtpm
 
 OWNER = Entity.of(TPM_RH.OWNER)
-_USED = (
-    TPMA_OBJECT.fixedTPM
-    | TPMA_OBJECT.fixedParent
-    | TPMA_OBJECT.sensitiveDataOrigin
-    | TPMA_OBJECT.userWithAuth
-    | TPMA_OBJECT.noDA
-)
-SIGNING_KEY = msgspec.structs.replace(
-    SRK_TEMPLATES[TPM_ALG.ECC],
-    object_attributes=_USED | TPMA_OBJECT.sign,
-    parameters=TPMS_ECC_PARMS(NO_CIPHER, NO_SCHEME, 3, NO_SCHEME),
-)
-DECRYPTING_KEY = msgspec.structs.replace(
-    SRK_TEMPLATES[TPM_ALG.RSA],
-    object_attributes=_USED | TPMA_OBJECT.decrypt,
-    parameters=TPMS_RSA_PARMS(NO_CIPHER, NO_SCHEME, 2048, 0),
-)
-SHA256 = TPMS_SCHEME_HASH(TPM_ALG.SHA256)
-
-
-def made(tpm: Tpm, parent: HeldObject, template: TPMT_PUBLIC) -> tuple[bytes, TPMT_PUBLIC]:
-    created = tpm.run(
-        TPM2_Create(parent.entity, TPMS_SENSITIVE_CREATE(), template, b"", ()), EmptyPassword()
-    )
-    return created.out_private, created.out_public
 
 
 def test_a_key_of_the_hardware_signs(swtpm: Swtpm) -> None:
     digest = bytes(range(32))
-    with swtpm.opened() as tpm, held_srk(tpm, enrol_srk(tpm)) as parent:
-        private, public = made(tpm, parent, SIGNING_KEY)
-        with held_session(tpm, parent) as session, held_object(tpm, parent, private, public) as key:
-            signed = tpm.run(
-                TPM2_Sign(key.entity, digest, TPMT_SCHEME(TPM_ALG.ECDSA, SHA256), NULL_HASHCHECK),
-                session.authorize(),
-            ).signature
-            read = tpm.run(TPM2_ReadPublic(key.entity), session.authorize())
+    with (
+        swtpm.opened() as tpm,
+        held_srk(tpm, enrol_srk(tpm)) as parent,
+        held_session(tpm, parent) as session,
+        made_key(tpm, parent, SIGNING_KEY) as key,
+    ):
+        scheme = TPMT_SCHEME(TPM_ALG.ECDSA, SHA256)
+        sign = TPM2_Sign(key.entity, digest, scheme, NULL_HASHCHECK)
+        signature = tpm.run(sign, session.authorize()).signature.signature
+        read = tpm.run(TPM2_ReadPublic(key.entity), session.authorize())
 
-    assert read.out_public == public
-    assert read.name == public.name()
-    assert isinstance(public.unique, TPMS_ECC_POINT)
-    assert isinstance(signed.signature, TPMS_SIGNATURE_ECC)
-    numbers = ec.EllipticCurvePublicNumbers(
-        int.from_bytes(public.unique.x), int.from_bytes(public.unique.y), ec.SECP256R1()
-    )
-    numbers.public_key().verify(
+    assert (read.out_public, read.name) == (key.public, key.entity.name)
+    assert isinstance(key.public.unique, TPMS_ECC_POINT)
+    assert isinstance(signature, TPMS_SIGNATURE_ECC)
+    x, y = int.from_bytes(key.public.unique.x), int.from_bytes(key.public.unique.y)
+    ec.EllipticCurvePublicNumbers(x, y, ec.SECP256R1()).public_key().verify(
         utils.encode_dss_signature(
-            int.from_bytes(signed.signature.signature_r),
-            int.from_bytes(signed.signature.signature_s),
+            int.from_bytes(signature.signature_r), int.from_bytes(signature.signature_s)
         ),
         digest,
         ec.ECDSA(utils.Prehashed(hashes.SHA256())),
@@ -103,23 +73,35 @@ def test_a_key_of_the_hardware_signs(swtpm: Swtpm) -> None:
 
 
 def test_a_key_of_the_hardware_decrypts(swtpm: Swtpm) -> None:
-    with swtpm.opened() as tpm, held_srk(tpm, enrol_srk(tpm)) as parent:
-        private, public = made(tpm, parent, DECRYPTING_KEY)
-        assert isinstance(public.unique, TPMS_RSA_ID)
-        oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
-        key = rsa.RSAPublicNumbers(65537, int.from_bytes(public.unique.modulus)).public_key()
-        ciphertext = key.encrypt(b"message", oaep)
-        with (
-            held_session(tpm, parent) as session,
-            held_object(tpm, parent, private, public) as item,
-        ):
-            decrypted = tpm.run(
-                TPM2_RSA_Decrypt(item.entity, ciphertext, TPMT_SCHEME(TPM_ALG.OAEP, SHA256), b""),
-                session.authorize(),
-            )
+    oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
+    with (
+        swtpm.opened() as tpm,
+        held_srk(tpm, enrol_srk(tpm)) as parent,
+        held_session(tpm, parent) as session,
+        made_key(tpm, parent, DECRYPTING_KEY) as key,
+    ):
+        assert isinstance(key.public.unique, TPMS_RSA_ID)
+        modulus = int.from_bytes(key.public.unique.modulus)
+        ciphertext = rsa.RSAPublicNumbers(65537, modulus).public_key().encrypt(b"message", oaep)
+        scheme = TPMT_SCHEME(TPM_ALG.OAEP, SHA256)
+        decrypt = TPM2_RSA_Decrypt(key.entity, ciphertext, scheme, b"")
+        decrypted = tpm.run(decrypt, session.authorize())
 
     assert decrypted.message == b"message"
     assert "message" not in repr(decrypted)
+
+
+def test_the_benchmark_runs_and_leaves_nothing(swtpm: Swtpm) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.tpm", str(swtpm.socket), "--times", "1"],
+        cwd=Path(__file__).parents[2],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    assert done.stdout.count(" ms\n") == 7
 
 
 INDEX = TPMS_NV_PUBLIC(

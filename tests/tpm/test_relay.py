@@ -294,7 +294,8 @@ class Replacing(Relay):
     def answer(self, command: bytes) -> bytes:
         tpm = tpm_on(self._transport)
         if code_of(command) is TPM_CC.NV_DefineSpace:
-            self._defined, _ = TPM2_NV_DefineSpace.parse(command)
+            handles, _, parameters = TPM2_NV_DefineSpace.take_apart(command)
+            self._defined = TPM2_NV_DefineSpace.decode(handles + parameters)
         if code_of(command) is TPM_CC.NV_Write and not self.replaced:
             assert self._defined is not None
             public = self._defined.public_info

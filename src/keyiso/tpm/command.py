@@ -3,7 +3,7 @@
 import functools
 import hashlib
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, Generic, Self, TypeVar, cast, get_args
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast, get_args
 
 from keyiso import limits
 from keyiso.errors import NCryptError, ncrypt_error
@@ -118,8 +118,11 @@ class Command(Structure, Generic[R_co], frozen=True):
         return Header(tag, size, self.code).encode() + body
 
     @classmethod
-    def parse(cls, frame: bytes) -> tuple[Self, TPMS_AUTH_COMMAND | None]:
-        """A command that was sent, without Names. Raises `MalformedError`."""
+    def take_apart(cls, frame: bytes) -> tuple[bytes, TPMS_AUTH_COMMAND | None, bytes]:
+        """Handles, authorisation and parameters of a command that was sent.
+
+        Handles and unencrypted parameters together can be decoded. Raises `MalformedError`.
+        """
         header, reader = _open_frame(frame)
         if header.code != cls.code:
             raise MalformedError(f"it has the command code {header.code:#x}")
@@ -127,7 +130,7 @@ class Command(Structure, Generic[R_co], frozen=True):
         authorization = None
         if header.tag == TPM_ST.SESSIONS:
             authorization = TPMS_AUTH_COMMAND.decode(reader.take(reader.number(4)))
-        return cls.decode(handles + reader.rest()), authorization
+        return handles, authorization, reader.rest()
 
     def answered(self, answer: "Answer", parameters: bytes) -> R_co:
         """The result, of an answer and its decrypted parameters.
