@@ -6,22 +6,9 @@ from pathlib import Path
 import pytest
 
 from keyiso import limits
-from keyiso.tpm.capabilities import handles
-from keyiso.tpm.constants import TPM_HT
 from tests.tpm import swtpm as software_tpm
+from tests.tpm.held_in import NOTHING, held_in
 from tests.tpm.swtpm import Swtpm
-
-
-def held(tpm_process: Swtpm) -> dict[str, int]:
-    """How many objects and sessions a TPM holds."""
-    with tpm_process.opened() as tpm:
-        return {
-            kind.name: len(handles(tpm, kind))
-            for kind in (TPM_HT.TRANSIENT, TPM_HT.LOADED_SESSION, TPM_HT.SAVED_SESSION)
-        }
-
-
-NOTHING = {"TRANSIENT": 0, "LOADED_SESSION": 0, "SAVED_SESSION": 0}
 
 
 @pytest.fixture
@@ -34,6 +21,6 @@ def swtpm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Swtpm]:
     try:
         process.boot()
         yield process
-        assert held(process) == NOTHING
+        assert held_in(process) == NOTHING
     finally:
         process.power_off()

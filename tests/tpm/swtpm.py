@@ -92,6 +92,15 @@ class Swtpm:
         self.power_off()
         self.boot()
 
+    def sleep(self, *, to_disk: bool) -> None:
+        """Suspend to RAM or to disk, and wake up."""
+        with self.opened() as tpm:
+            tpm.run(TPM2_Shutdown(TPM_SU.STATE))
+        self.power_off()
+        self.start()
+        with self.opened() as tpm:
+            tpm.run(TPM2_Startup(TPM_SU.CLEAR if to_disk else TPM_SU.STATE))
+
     @contextlib.contextmanager
     def transport(self) -> Iterator[Transport]:
         """A connection of our own. swtpm serves one at a time."""

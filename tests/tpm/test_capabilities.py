@@ -12,7 +12,7 @@ from keyiso.tpm.session import EmptyPassword
 from keyiso.tpm.srk import enrol_srk, held_srk
 from keyiso.tpm.templates import SRK_TEMPLATES
 from tests.conformance.statuses import fails
-from tests.tpm.conftest import NOTHING, held
+from tests.tpm.held_in import NOTHING, held_in
 from tests.tpm.swtpm import Swtpm, make_srk_for_tools
 
 
@@ -25,7 +25,7 @@ def test_what_is_held_is_counted(swtpm: Swtpm) -> None:
     ):
         assert handles(tpm, TPM_HT.TRANSIENT) == (key.entity.handle,)
         assert handles(tpm, TPM_HT.LOADED_SESSION) == (session.entity.handle,)
-    assert held(swtpm) == NOTHING
+    assert held_in(swtpm) == NOTHING
 
 
 def test_a_block_that_ends_with_an_error_of_ours_leaves_nothing(swtpm: Swtpm) -> None:
@@ -36,7 +36,7 @@ def test_a_block_that_ends_with_an_error_of_ours_leaves_nothing(swtpm: Swtpm) ->
         held_session(tpm, key),
     ):
         raise ZeroDivisionError
-    assert held(swtpm) == NOTHING
+    assert held_in(swtpm) == NOTHING
 
 
 def test_many_handles_are_read_in_several_answers(

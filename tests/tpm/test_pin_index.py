@@ -24,6 +24,7 @@ from keyiso.tpm.session import EmptyPassword
 from keyiso.tpm.srk import PinnedSrk, enrol_srk
 from keyiso.tpm.tpm import Tpm
 from tests.conformance.statuses import fails
+from tests.tpm.held_in import holds_nothing_after_any_failure
 from tests.tpm.swtpm import Swtpm
 
 SECRET = b"under the PIN"
@@ -172,6 +173,18 @@ def test_an_index_of_another_kind_is_not_removed(swtpm: Swtpm) -> None:
         with fails(Status.KEYISO_E_TPM_PIN_INDEX):
             remove_pin_index(tpm, srk, HANDLE)
     assert hex(HANDLE) in swtpm.tool("tpm2_nvreadpublic")
+
+
+def test_nothing_is_held_after_an_operation_that_failed_anywhere(swtpm: Swtpm) -> None:
+    with swtpm.opened() as tpm:
+        srk, index, stored = enrolled(tpm)
+    for operation in (
+        lambda tpm: unseal_with_pin(tpm, stored, RIGHT),
+        lambda tpm: write_pin_counters(tpm, srk, index, PinCounters(0, 3), WRITER),
+        lambda tpm: read_pin_counters(tpm, srk, index),
+        lambda tpm: seal_under_pin(tpm, SECRET, srk, index),
+    ):
+        holds_nothing_after_any_failure(swtpm, operation)
 
 
 @pytest.mark.parametrize(
