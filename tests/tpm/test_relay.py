@@ -26,7 +26,7 @@ from keyiso.tpm.public_area import TPMS_SENSITIVE_CREATE
 from keyiso.tpm.sealed_root import SealedRoot, seal_boot_root, seal_machine_root, unseal_root
 from keyiso.tpm.session import EmptyPassword
 from keyiso.tpm.srk import enrol_srk, held_srk
-from keyiso.tpm.templates import sealed_template
+from keyiso.tpm.templates import SRK_TEMPLATES, sealed_template
 from keyiso.tpm.transport import Transport
 from tests.conformance.statuses import fails
 from tests.tpm.relays import Relay, Tampering, code_of, refusal, windows
@@ -242,6 +242,25 @@ def test_a_relay_cannot_have_a_root_sealed_to_other_values(swtpm: Swtpm) -> None
         lie = Tampering(transport, which, lambda answer: answer.replace(RESET_VALUE, b"x" * 32))
         with fails(Status.KEYISO_E_TPM_ANSWER):
             read_pcr_state(tpm_on(lie), srk)
+
+
+class Redirecting(Relay):
+    """Has the TPM make a primary key of another kind than was asked for."""
+
+    def answer(self, command: bytes) -> bytes:
+        if code_of(command) is TPM_CC.CreatePrimary:
+            asked = SRK_TEMPLATES[TPM_ALG.ECC]
+            attributes = asked.object_attributes & ~TPMA_OBJECT.noDA
+            other = msgspec.structs.replace(asked, object_attributes=attributes)
+            command = command.replace(asked.encode(), other.encode())
+        return super().answer(command)
+
+
+def test_a_relay_cannot_have_a_key_of_another_kind_enrolled(swtpm: Swtpm) -> None:
+    with swtpm.transport() as transport, fails(Status.KEYISO_E_TPM_ANSWER) as caught:
+        enrol_srk(tpm_on(Redirecting(transport)))
+
+    assert "not what its template says" in caught.value.cause
 
 
 # --- pretending --------------------------------------------------------------------------------

@@ -280,8 +280,9 @@ def test_a_stored_root_of_another_version_is_refused(swtpm: Swtpm) -> None:
 def test_a_stored_root_that_is_cut_or_too_long_is_refused(swtpm: Swtpm) -> None:
     data = sealed(swtpm).encode()
     for bad in (b"", data[:-1], data + b"\0", data + bytes(limits.TPM_STORED_BYTES)):
-        with fails(Status.NTE_BAD_DATA):
+        with fails(Status.NTE_BAD_DATA) as caught:
             decode_sealed_root(bad)
+    assert "TPM_STORED_BYTES is 4096" in caught.value.cause
 
 
 # --- nothing is left behind --------------------------------------------------------------------

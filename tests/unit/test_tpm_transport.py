@@ -92,11 +92,14 @@ def test_an_answer_in_pieces_is_put_together(stream: Pair) -> None:
 
 @pytest.mark.parametrize("size", [0, 9, limits.TPM_MESSAGE_BYTES + 1, 2**32 - 1])
 def test_an_answer_of_an_impossible_size_is_refused(stream: Pair, size: int) -> None:
+    """And nothing is asked over a connection that has lost its place."""
     ours, theirs = stream
     theirs.sendall(b"\x80\x01" + size.to_bytes(4) + bytes(8))
     transport = SocketTransport(ours)
     with fails(Status.KEYISO_E_TPM_ANSWER):
         transport.exchange(COMMAND)
+    with pytest.raises(OSError, match="Broken pipe"):
+        theirs.sendall(ANSWER)
     with fails(Status.NTE_DEVICE_NOT_READY):
         transport.exchange(COMMAND)
 

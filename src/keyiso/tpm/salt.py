@@ -21,7 +21,6 @@ SALT_BYTES: Final = 32
 _LABEL: Final = b"SECRET"
 _COORDINATE_BYTES: Final = 32
 _DEFAULT_EXPONENT: Final = 65537
-_RSA_BITS: Final = 2048
 
 
 def encrypted_salt(public: TPMT_PUBLIC, random: Callable[[int], bytes]) -> tuple[bytes, bytes]:
@@ -43,8 +42,6 @@ def encrypted_salt(public: TPMT_PUBLIC, random: Callable[[int], bytes]) -> tuple
 
 def _for_rsa(parameters: TPMS_RSA_PARMS, unique: TPMS_RSA_ID, salt: bytes) -> tuple[bytes, bytes]:
     modulus = int.from_bytes(unique.modulus)
-    if modulus.bit_length() != _RSA_BITS:
-        raise MalformedError("the modulus has a wrong length")
     exponent = parameters.exponent or _DEFAULT_EXPONENT
     key = rsa.RSAPublicNumbers(exponent, modulus).public_key()
     oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), _LABEL + b"\0")

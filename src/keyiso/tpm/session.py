@@ -105,8 +105,9 @@ class Session:
         A policy session takes an authValue only after TPM2_PolicyAuthValue. Without ``encrypt``
         the command's parameters are those that a policy with a cpHash was made for.
         """
-        # The TPM drops final zeros of an authValue when it is set.
-        return _SessionUse(self, auth_value.rstrip(b"\0"), encrypt)
+        # The TPM drops final zeros of an authValue. They need not be dropped here: it is the end
+        # of an HMAC's key, of 64 bytes at most, which zeros fill up to 64 bytes anyway.
+        return _SessionUse(self, auth_value, encrypt)
 
 
 class _SessionUse:
