@@ -11,16 +11,19 @@ from collections.abc import Callable
 import pytest
 
 from keyiso.status import Status
+from keyiso.tpm.capabilities import handles, lockout_state
 from keyiso.tpm.command import open_answer
-from keyiso.tpm.constants import TPM_CC
+from keyiso.tpm.constants import TPM_CC, TPM_HT
 from keyiso.tpm.general_commands import TPM2_GetRandom
 from keyiso.tpm.key_derivation import kdf_a
+from keyiso.tpm.latch import LATCH_PCR, read_pcrs
 from keyiso.tpm.object_commands import CreatedPrimary
 from keyiso.tpm.pin_sealed import decode_pin_sealed
 from keyiso.tpm.public_area import TPMT_PUBLIC
 from keyiso.tpm.salt import encrypted_salt
 from keyiso.tpm.sealed_root import decode_sealed_root, unseal_root
 from keyiso.tpm.session import Session
+from keyiso.tpm.srk import enrol_srk
 from keyiso.tpm.structure import MalformedError, Structure
 from keyiso.tpm.templates import SRK_TEMPLATES
 from keyiso.tpm.tpm import Tpm
@@ -148,6 +151,38 @@ def test_a_bad_answer_anywhere_gives_no_root(recording: Recording, seed: int) ->
             raise AssertionError("a root came out")
 
         fuzz(Parser(f"unseal_root, {code.name}", parse, [first[code]], FLOW, cost=10))
+
+
+@WITH_SEED
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        (lambda tpm: handles(tpm, TPM_HT.NV_INDEX), TPM_CC.GetCapability),
+        (lockout_state, TPM_CC.GetCapability),
+        (lambda tpm: read_pcrs(tpm, [LATCH_PCR]), TPM_CC.PCR_Read),
+        (enrol_srk, TPM_CC.CreatePrimary),
+    ],
+    ids=["handles", "lockout_state", "read_pcrs", "enrol_srk"],
+)
+def test_a_bad_answer_that_nothing_proves_has_a_documented_error(
+    recording: Recording, operation: Callable[[Tpm], object], code: TPM_CC, seed: int
+) -> None:
+    corpus = [one.answer for one in recording[0] if one.command.code == code]
+    flushed = next(one.answer for one in recording[0] if one.command.code == TPM_CC.FlushContext)
+
+    class Answering:
+        def __init__(self, data: bytes) -> None:
+            self._data = reframed(data)
+
+        def exchange(self, command: bytes) -> bytes:
+            return self._data if code_of(command) is code else flushed
+
+    outcomes = ANSWERS | statuses(Status.NTE_NOT_SUPPORTED)
+
+    def parse(data: bytes) -> None:
+        operation(Tpm(Answering(data), FakeClock()))
+
+    fuzz(Parser(code.name, parse, corpus, outcomes))
 
 
 @WITH_SEED

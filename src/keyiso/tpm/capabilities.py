@@ -1,6 +1,7 @@
 """What a TPM says of itself. Nothing proves that it was the TPM, and no secret depends on it."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from keyiso import limits
 from keyiso.errors import ncrypt_error
@@ -9,6 +10,8 @@ from keyiso.tpm.constants import TPM_CAP, TPM_HT, TPM_PT, TPMA_PERMANENT
 from keyiso.tpm.general_commands import TPMS_TAGGED_PROPERTY, TPM2_GetCapability
 from keyiso.tpm.tpm import Tpm
 
+_LAST_HANDLE: Final = 0xFFFFFFFF
+
 
 def handles(tpm: Tpm, kind: TPM_HT) -> tuple[int, ...]:
     """The objects, sessions or indices that the TPM has; of /dev/tpmrm0, only one's own."""
@@ -16,9 +19,8 @@ def handles(tpm: Tpm, kind: TPM_HT) -> tuple[int, ...]:
     first: int = kind
     for _ in range(limits.TPM_CAPABILITY_PAGES):
         page = tpm.run(TPM2_GetCapability(TPM_CAP.HANDLES, first, limits.TPM_LIST_ITEMS))
-        items = page.capability_data.data
-        found += [item for item in items if isinstance(item, int)]
-        if not page.more_data or not items:
+        found += [item for item in page.capability_data.data if isinstance(item, int)]
+        if not page.more_data or not found or not first <= found[-1] < _LAST_HANDLE:
             return tuple(found)
         first = found[-1] + 1
     raise ncrypt_error(

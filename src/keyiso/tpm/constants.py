@@ -8,12 +8,9 @@ class TPM_ALG(enum.IntEnum):
     """Algorithms."""
 
     RSA = 0x0001
-    SHA1 = 0x0004
     AES = 0x0006
     KEYEDHASH = 0x0008
     SHA256 = 0x000B
-    SHA384 = 0x000C
-    SHA512 = 0x000D
     NULL = 0x0010
     RSASSA = 0x0014
     RSAES = 0x0015
@@ -111,7 +108,6 @@ class TPM_HT(enum.IntEnum):
     LOADED_SESSION = 0x02000000
     SAVED_SESSION = 0x03000000
     TRANSIENT = 0x80000000
-    PERSISTENT = 0x81000000
 
 
 @enum.unique
@@ -128,13 +124,10 @@ class TPM_PT(enum.IntEnum):
     """Properties of a TPM."""
 
     MANUFACTURER = 0x105
-    FIRMWARE_VERSION_1 = 0x10B
-    FIRMWARE_VERSION_2 = 0x10C
     PERMANENT = 0x200
     LOCKOUT_COUNTER = 0x20E
     MAX_AUTH_FAIL = 0x20F
     LOCKOUT_INTERVAL = 0x210
-    LOCKOUT_RECOVERY = 0x211
 
 
 @enum.unique
@@ -191,6 +184,4 @@ class TPMA_NV(enum.IntFlag):
 class TPMA_PERMANENT(enum.IntFlag):
     """What TPM_PT.PERMANENT tells."""
 
-    ownerAuthSet = 0x00000001
-    lockoutAuthSet = 0x00000004
     inLockout = 0x00000200

@@ -1,4 +1,4 @@
-"""KDFa and KDFe with SHA-256 (Part 1, 11.4.10). One block of the hash is all that is needed."""
+"""KDFa and KDFe with SHA-256 (Part 1, 11.4). One block of the hash is all that is needed."""
 
 import hashlib
 import hmac

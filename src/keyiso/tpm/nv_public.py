@@ -1,4 +1,4 @@
-"""TPMS_NV_PUBLIC: what can be known of an NV index, and its Name (Part 2, 13.6)."""
+"""TPMS_NV_PUBLIC: what can be known of an NV index, and its Name."""
 
 import hashlib
 from typing import Annotated

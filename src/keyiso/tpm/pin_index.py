@@ -98,8 +98,8 @@ def define_pin_index(
     """Define an index. The authValue travels encrypted.
 
     To change a PIN, define a second index, seal to it, and remove the first one. Raises
-    ``TPM_20_E_NV_DEFINED`` when the handle is taken, and ``KEYISO_E_TPM_PIN_INDEX`` when somebody
-    put another index in its place meanwhile.
+    ``TPM_20_E_NV_DEFINED`` when the handle is taken, perhaps by an index whose definition failed
+    half-way, and ``KEYISO_E_TPM_PIN_INDEX`` when somebody replaced the index meanwhile.
     """
     if handle not in OWNER_INDICES:
         raise ncrypt_error(Status.NTE_INVALID_PARAMETER, f"{handle:#x} is no index of the owner")

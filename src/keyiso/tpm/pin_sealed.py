@@ -6,30 +6,30 @@ from keyiso.tpm.pin_index import PinIndex, attempt_pin
 from keyiso.tpm.policy import Policy
 from keyiso.tpm.sealed_object import SealedObject, seal, unseal
 from keyiso.tpm.srk import PinnedSrk, held_srk
-from keyiso.tpm.stored import VERSION, VERSION_BYTE, damaged, decode_stored
+from keyiso.tpm.stored import VERSION, VERSION_BYTE, decode_stored
 from keyiso.tpm.structure import Structure
 from keyiso.tpm.tpm import Tpm
 
 
 class PinSealed(Structure, frozen=True):
-    """What is stored; nothing in it is secret."""
+    """What is stored; nothing in it is secret.
+
+    Raises ``NTE_BAD_DATA`` for what something else than its PIN index opens.
+    """
 
     version: VERSION_BYTE
     srk: PinnedSrk
     index: PinIndex
     sealed: SealedObject
 
+    def __post_init__(self) -> None:
+        self.sealed.check_policy(_policy(self.index))
+
 
 def decode_pin_sealed(data: bytes) -> PinSealed:
-    """A sealed secret of its bytes.
-
-    Raises ``NTE_BAD_DATA`` for what is none, or what more than its PIN index opens;
-    ``NTE_BAD_VER`` for an unknown version.
-    """
-    found = decode_stored(PinSealed, data)
-    if not found.sealed.opens_by(_policy(found.index)):
-        raise damaged(PinSealed, "its policy is not the one of its PIN index")
-    return found
+    """A sealed secret of its bytes. Raises ``NTE_BAD_DATA``, and ``NTE_BAD_VER`` for an unknown
+    version."""
+    return decode_stored(PinSealed, data)
 
 
 def seal_under_pin(tpm: Tpm, secret: bytes, srk: PinnedSrk, index: PinIndex) -> PinSealed:

@@ -1,4 +1,4 @@
-"""TPMT_PUBLIC: what can be known of an object, and the Name that is its hash (Part 2, 12.2)."""
+"""TPMT_PUBLIC: what can be known of an object, and the Name that is its hash."""
 
 import hashlib
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The salt of a session: a secret for one TPM key, which alone can read it (Part 1, B.10, C.6)."""
+"""The salt of a session: a secret that one TPM key alone can read (Part 1, annexes B and C)."""
 
 from collections.abc import Callable
 from typing import Final

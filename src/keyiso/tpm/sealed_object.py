@@ -4,7 +4,6 @@ import msgspec
 
 from keyiso.errors import ncrypt_error
 from keyiso.status import Status
-from keyiso.tpm.command import answer_error
 from keyiso.tpm.held import HeldObject, held_object
 from keyiso.tpm.object_commands import TPM2_Create, TPM2_Unseal
 from keyiso.tpm.policy import Policy
@@ -22,10 +21,11 @@ class SealedObject(Structure, frozen=True):
     """Encrypted by the parent."""
     public: TPM2B_PUBLIC
 
-    def opens_by(self, policy: Policy) -> bool:
-        """Whether this policy opens it, and nothing else does."""
+    def check_policy(self, policy: Policy) -> None:
+        """Raises ``NTE_BAD_DATA`` unless this policy opens it, and nothing else does."""
         template = sealed_template(policy.digest)
-        return msgspec.structs.replace(self.public, unique=template.unique) == template
+        if msgspec.structs.replace(self.public, unique=template.unique) != template:
+            raise ncrypt_error(Status.NTE_BAD_DATA, "the sealed object is not under its policy")
 
 
 def seal(
@@ -42,10 +42,7 @@ def seal(
         (),
     )
     created = tpm.run(command, session.authorize())
-    sealed = SealedObject(created.out_private, created.out_public)
-    if not sealed.opens_by(policy):
-        raise answer_error(command, "the object is not what its template says")
-    return sealed
+    return SealedObject(created.out_private, created.out_public)
 
 
 def unseal(tpm: Tpm, parent: HeldObject, session: Session, sealed: SealedObject) -> bytes:

@@ -26,7 +26,10 @@ from keyiso.tpm.tpm import Tpm
 
 
 class SealedRoot(Structure, frozen=True):
-    """A sealed root as it is stored. Nothing in it is secret."""
+    """A sealed root as it is stored. Nothing in it is secret.
+
+    Raises ``NTE_BAD_DATA`` for one that something else than the policy over its PCRs opens.
+    """
 
     version: VERSION_BYTE
     hierarchy: UINT32
@@ -35,19 +38,16 @@ class SealedRoot(Structure, frozen=True):
     pcrs: PcrState
     sealed: SealedObject
 
+    def __post_init__(self) -> None:
+        if self.hierarchy not in (TPM_RH.OWNER, TPM_RH.NULL):
+            raise ncrypt_error(Status.NTE_BAD_DATA, f"its hierarchy is {self.hierarchy:#x}")
+        self.sealed.check_policy(_policy(self.pcrs))
+
 
 def decode_sealed_root(data: bytes) -> SealedRoot:
-    """A sealed root of its bytes.
-
-    Raises ``NTE_BAD_DATA`` for what is none, or what more than the policy over its PCRs opens;
-    ``NTE_BAD_VER`` for an unknown version.
-    """
-    root = decode_stored(SealedRoot, data)
-    if root.hierarchy not in (TPM_RH.OWNER, TPM_RH.NULL):
-        raise damaged(SealedRoot, f"its hierarchy is {root.hierarchy:#x}")
-    if not root.sealed.opens_by(_policy(root.pcrs)):
-        raise damaged(SealedRoot, "its policy is not the one over its PCRs")
-    return root
+    """A sealed root of its bytes. Raises ``NTE_BAD_DATA``, and ``NTE_BAD_VER`` for an unknown
+    version."""
+    return decode_stored(SealedRoot, data)
 
 
 def seal_machine_root(tpm: Tpm, secret: bytes, srk: PinnedSrk, pcrs: PcrState) -> SealedRoot:
@@ -74,8 +74,9 @@ def unseal_root(tpm: Tpm, root: SealedRoot) -> bytes:
     with (
         held_srk(tpm, root.srk) as srk,
         held_session(tpm, srk, TPM_SE.POLICY) as session,
-        # What is forged here has no secret in it, and what is unsealed has to have a Name.
-        _held_parent(tpm, srk, root.hierarchy, root.srk, EmptyPassword()) as parent,
+        # Nothing proves that this is the parent, and nothing need: what TPM2_Unseal gives is the
+        # secret of the object with the stored Name.
+        _held_parent(tpm, srk, root.hierarchy, EmptyPassword()) as parent,
     ):
         tpm.run(TPM2_PolicyPCR(session.entity, b"", select(root.pcrs.by_pcr)))
         try:
@@ -90,7 +91,7 @@ def _seal_root(
     with (
         held_srk(tpm, srk) as key,
         held_session(tpm, key) as session,
-        _held_parent(tpm, key, hierarchy, srk, session.authorize()) as parent,
+        _held_parent(tpm, key, hierarchy, session.authorize()) as parent,
     ):
         sealed = seal(tpm, parent, session, secret, _policy(pcrs))
     return SealedRoot(VERSION, hierarchy, srk, pcrs, sealed)
@@ -98,13 +99,13 @@ def _seal_root(
 
 @contextlib.contextmanager
 def _held_parent(
-    tpm: Tpm, srk: HeldObject, hierarchy: int, pinned: PinnedSrk, authorization: Authorization
+    tpm: Tpm, srk: HeldObject, hierarchy: int, authorization: Authorization
 ) -> Iterator[HeldObject]:
-    """The SRK itself, or the primary key of this boot, which no one can pin."""
+    """The SRK itself, or the same kind of key of this boot, which nobody can pin."""
     if hierarchy == TPM_RH.OWNER:
         yield srk
         return
-    template = SRK_TEMPLATES[TPM_ALG(pinned.algorithm)]
+    template = SRK_TEMPLATES[TPM_ALG(srk.public.type)]
     with held_primary(tpm, TPM_RH.NULL, template, authorization) as primary:
         yield primary
 
@@ -133,6 +134,8 @@ def _explained(tpm: Tpm, root: SealedRoot, error: NCryptError) -> NCryptError:
             f"PCR {LATCH_PCR} was extended since this boot began",
             "Restart the machine.",
         )
+    if not changed:
+        return error
     numbers = ", ".join(map(str, sorted(changed)))
     return ncrypt_error(
         Status.TPM_20_E_POLICY_FAIL,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 
 from cryptography.hazmat.decrepit.ciphers.modes import CFB
-from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from keyiso.tpm.command import (
@@ -31,6 +31,7 @@ R = TypeVar("R", bound=Structure)
 NONCE_BYTES: Final = 32
 _KEY_BYTES: Final = 16
 _LENGTH_BYTES: Final = 2
+_EMPTY_PASSWORD: Final = TPMS_AUTH_COMMAND(TPM_RH.PW, b"", TPMA_SESSION.continueSession, b"")
 
 
 class Authorization(Protocol):
@@ -67,7 +68,7 @@ class EmptyPassword:
     """
 
     def request(self, command: Command[Any]) -> bytes:
-        return command.frame(authorization=TPMS_AUTH_COMMAND(TPM_RH.PW, b"", 1, b""))
+        return command.frame(authorization=_EMPTY_PASSWORD)
 
     def result(self, command: Command[R], frame: bytes) -> R:
         return _unproven(command, open_answer(command, frame))
@@ -123,7 +124,8 @@ class _SessionUse:
         parameters = command.parameters()
         attributes = self._attributes(command)
         if TPMA_SESSION.decrypt in attributes:
-            parameters = self._cipher(parameters, self._nonce_caller, self._session.nonce_tpm, True)
+            cipher = self._cipher(self._nonce_caller, self._session.nonce_tpm)
+            parameters = _first_changed(parameters, cipher.encryptor())
         digest = self._hmac(
             command.cp_hash(parameters), self._nonce_caller, self._session.nonce_tpm, attributes
         )
@@ -145,7 +147,8 @@ class _SessionUse:
         self._session.nonce_tpm = proof.nonce
         parameters = answer.parameters
         if TPMA_SESSION.encrypt in self._attributes(command):
-            parameters = self._cipher(parameters, proof.nonce, self._nonce_caller, False)
+            cipher = self._cipher(proof.nonce, self._nonce_caller)
+            parameters = _first_changed(parameters, cipher.decryptor())
         return command.answered(answer, parameters)
 
     def _attributes(self, command: Command[Any]) -> TPMA_SESSION:
@@ -162,11 +165,13 @@ class _SessionUse:
         message = digest + newer + older + bytes([attributes])
         return hmac.digest(self._secret, message, "sha256")
 
-    def _cipher(self, parameters: bytes, newer: bytes, older: bytes, encrypt: bool) -> bytes:
-        """The parameters, with the first one's bytes encrypted or decrypted."""
-        end = _LENGTH_BYTES + int.from_bytes(parameters[:_LENGTH_BYTES])
+    def _cipher(self, newer: bytes, older: bytes) -> Cipher[CFB]:
         secret = kdf_a(self._secret, b"CFB", newer, older)
-        cipher = Cipher(AES(secret[:_KEY_BYTES]), CFB(secret[_KEY_BYTES:]))
-        context = cipher.encryptor() if encrypt else cipher.decryptor()
-        first = context.update(parameters[_LENGTH_BYTES:end])
-        return parameters[:_LENGTH_BYTES] + first + parameters[end:]
+        return Cipher(AES(secret[:_KEY_BYTES]), CFB(secret[_KEY_BYTES:]))
+
+
+def _first_changed(parameters: bytes, context: CipherContext) -> bytes:
+    """The parameters, with the first one's bytes encrypted or decrypted."""
+    end = _LENGTH_BYTES + int.from_bytes(parameters[:_LENGTH_BYTES])
+    first = context.update(parameters[_LENGTH_BYTES:end])
+    return parameters[:_LENGTH_BYTES] + first + parameters[end:]

@@ -1,4 +1,4 @@
-"""TPMT_SIGNATURE (Part 2, 11.3)."""
+"""TPMT_SIGNATURE."""
 
 from typing import Annotated
 

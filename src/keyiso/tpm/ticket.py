@@ -1,4 +1,4 @@
-"""Tickets: the TPM's word, for the TPM, that it did something (Part 2, 10.7).
+"""Tickets: the TPM's word, for the TPM, that it did something.
 
 keyiso hands them back at most, so one type does for all kinds.
 """

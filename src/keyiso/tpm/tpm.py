@@ -23,7 +23,10 @@ LONGEST_RETRY_SECONDS: Final = 0.5
 
 
 class Tpm:
-    """What runs commands. It knows no secrets and keeps nothing between two commands."""
+    """What runs commands, and waits for their answers: a chip may take seconds for a key.
+
+    It knows no secrets, and keeps nothing between two commands.
+    """
 
     def __init__(
         self, transport: Transport, clock: Clock, *, random: Callable[[int], bytes] = os.urandom
