@@ -54,8 +54,8 @@ class Swtpm:
         with open(self.directory / "swtpm.log", "ab") as log:
             self._process = subprocess.Popen(
                 [
-                    "swtpm",
-                    "socket",
+                    *("setpriv", "--pdeathsig", "KILL"),  # a test run that is killed leaves nothing
+                    *("swtpm", "socket"),
                     "--tpm2",
                     *("--tpmstate", f"dir={self._state}"),
                     *("--server", server),
