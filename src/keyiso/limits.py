@@ -126,6 +126,7 @@ BACKUP_ROOT_BYTES: Final = 1024
 
 BACKUP_PASSWORD_BYTES: Final = 8
 """The shortest password of a machine root: guesses at a copied file cost time and nothing else."""
+
 # --- TPM (TPM 2.0 Library, Part 2; what libtpms and the PC Client profile implement) -------------
 
 TPM_MESSAGE_BYTES: Final = 4096
