@@ -19,7 +19,7 @@ PIP_INSTALL := $(BIN)/python -I -m pip install --disable-pip-version-check --no-
 APT_INSTALL := apt-get -qq update </dev/null && DEBIAN_FRONTEND=noninteractive \
 	apt-get -qq -o Dpkg::Use-Pty=0 --no-install-recommends install </dev/null
 
-.PHONY: help quickstart test lint test-packages soak bench man test-fresh requirements clean FORCE
+.PHONY: help quickstart test lint test-packages soak attack bench man test-fresh requirements clean FORCE
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -54,6 +54,9 @@ soak: export KEYISO_FUZZ_INPUTS ?= 200000
 soak: export KEYISO_FUZZ_FRAMES ?= 20000
 soak: $(STAMP) test-packages ## run the long tests: an hour of kills, and many bad inputs
 	$(BIN)/python -m pytest -m 'soak or fuzz' $(PYTEST_ARGS)
+
+attack: $(STAMP) ## as root: attack an armed process and a bare one
+	$(BIN)/python -m pytest -m attack $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure against in-process keys
 	$(BIN)/python -m bench $(BENCH_ARGS)

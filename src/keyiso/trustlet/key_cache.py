@@ -5,8 +5,8 @@ reason, is STALE: its client opens the key again, which asks the KeyIso service 
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable
-from typing import TypeVar
+from collections.abc import Callable, Hashable
+from typing import Final, TypeVar
 
 from keyiso import limits
 from keyiso.errors import ncrypt_error
@@ -15,6 +15,15 @@ from keyiso.trustlet.engine import LoadedKey
 
 Channel = Hashable
 _Place = tuple[Channel, int]
+
+
+_PARTS: Final = 8
+"""Of the keys, one part makes way at a time: memory that single keys leave is in small pieces, and
+to look whether it is enough takes longer than to load them again."""
+
+
+def _never() -> bool:
+    return False
 
 
 class _Share:
@@ -33,11 +42,15 @@ class KeyCache:
     """All loaded keys of one worker.
 
     When it is full, whose keys take the most memory loses the one of them that was not used for
-    longest: who fills the cache evicts his own keys.
+    longest: who fills the cache evicts his own keys. ``is_short`` says whether memory runs out, for
+    a worker that cannot get any more of it.
     """
 
-    def __init__(self, capacity: int = limits.LOADED_KEY_BYTES) -> None:
+    def __init__(
+        self, capacity: int = limits.LOADED_KEY_BYTES, is_short: Callable[[], bool] = _never
+    ) -> None:
         self._capacity = capacity
+        self._is_short = is_short
         self._memory = 0
         self._shares: dict[int, _Share] = {}
         self._keys: dict[_Place, tuple[LoadedKey, _Share]] = {}
@@ -84,6 +97,22 @@ class KeyCache:
         """The key in a slot, if there is one. It is not used by that."""
         found = self._keys.get((channel, slot))
         return None if found is None else found[0]
+
+    def make_room(self) -> None:
+        """See to it that there is memory for one more request; the longest unused keys make way.
+
+        Raises ``NTE_NO_MEMORY`` when there is none although all of them have gone.
+        """
+        while self._is_short():
+            if not self._keys:
+                raise ncrypt_error(
+                    Status.NTE_NO_MEMORY,
+                    "the worker's memory, which cannot grow, is in use",
+                    "Try again later, with fewer requests at a time.",
+                )
+            for _ in range(-(-len(self._keys) // _PARTS)):
+                largest = max(self._shares.values(), key=lambda share: share.memory)
+                self._remove(next(iter(largest.places)))
 
     def release(self, channel: Channel, slot: int) -> None:
         """Empty a slot; an empty one is left as it is."""

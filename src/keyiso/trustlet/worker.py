@@ -73,15 +73,27 @@ class Worker:
     """Serves one link endpoint and any number of key channels."""
 
     def __init__(
-        self, loop: Loop, identity: Identity, engine: Engine, keyiso_uid: int, quotas: Quotas
+        self,
+        loop: Loop,
+        identity: Identity,
+        engine: Engine,
+        keyiso_uid: int,
+        quotas: Quotas,
+        *,
+        cache: KeyCache | None = None,
+        background: Background | None = None,
     ) -> None:
+        """An armed worker brings a cache whose memory cannot grow, and the one thread that was
+        started before it was armed.
+        """
         self._loop = loop
         self._identity = identity
         self._engine = engine
         self._keyiso_uid = keyiso_uid
         self._quotas = quotas
-        self._cache = KeyCache(quotas.loaded_key_bytes)
-        self._short_work, self._long_work = Background(loop), Background(loop)
+        self._cache = KeyCache(quotas.loaded_key_bytes) if cache is None else cache
+        self._short_work = Background(loop) if background is None else background
+        self._long_work = Background(loop) if background is None else background
         """Generating and validating take long; the loop goes on meanwhile."""
         self._channels: dict[bytes, Connection] = {}
         self._uses = UseCounts(begun=lambda: loop.call_later(limits.USES_SECONDS, self._uses.tell))
@@ -185,6 +197,7 @@ class Worker:
         channel = self._channels.get(operation.channel_id)
         if channel is None or channel.state.uid != operation.uid:
             raise ncrypt_error(Status.KEYISO_E_STALE, "the caller has no such key channel here")
+        self._cache.make_room()
         key = self._engine.unseal(operation.blob)
         return Opened(self._cache.add(channel, operation.uid, key), key.header)
 

@@ -1,0 +1,89 @@
+"""The keys that the suite plants in a worker, and every form in which they might be found."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+
+
+@dataclass(frozen=True)
+class Planted:
+    """Secrets that are in the worker, and in this process."""
+
+    rsa_key: rsa.RSAPrivateKey
+    ec_key: ec.EllipticCurvePrivateKey
+    aes_key: bytes
+    root: bytes
+
+    @property
+    def forms(self) -> Mapping[str, bytes]:
+        """Every representation that is searched for, by a name."""
+        return dict(self._forms())
+
+    @property
+    def limbs(self) -> Mapping[str, bytes]:
+        """Numbers as OpenSSL computes with them: 64-bit words, the least first."""
+        return {name: form for name, form in self._forms() if name.endswith(" limbs")}
+
+    def _forms(self) -> Iterator[tuple[str, bytes]]:
+        yield "root", self.root
+        yield "root hexadecimal", self.root.hex().encode()
+        yield "AES key", self.aes_key
+        for name, (value, size) in self._numbers().items():
+            yield f"{name} big-endian", value.to_bytes(size, "big")
+            yield f"{name} limbs", value.to_bytes(size, "little")
+            yield f"{name} in 52 bits", _digits(value, 52, 8, size)  # AVX-512 IFMA
+            yield f"{name} in 29 bits", _digits(value, 29, 8, size)  # AVX2
+            yield f"{name} in 30 bits", _digits(value, 30, 4, size)  # Python's int
+            yield f"{name} hexadecimal", format(value, "x").encode()
+        for name, key in (("RSA", self.rsa_key), ("EC", self.ec_key)):
+            yield f"{name} DER", _private_part(pkcs8(key))
+            yield f"{name} PEM", _private_part(pkcs8(key, Encoding.PEM))
+
+    def _numbers(self) -> Mapping[str, tuple[int, int]]:
+        """Every secret number and its size in bytes."""
+        numbers = self.rsa_key.private_numbers()
+        half = self.rsa_key.key_size // 16
+        square = 1 << (2 * 8 * half)  # R^2, R the Montgomery radix of p and q
+        scalar = self.ec_key.private_numbers().private_value
+        return {
+            "d": (numbers.d, 2 * half),
+            "p": (numbers.p, half),
+            "q": (numbers.q, half),
+            "dP": (numbers.dmp1, half),
+            "dQ": (numbers.dmq1, half),
+            "qInv": (numbers.iqmp, half),
+            "RR mod p": (square % numbers.p, half),
+            "RR mod q": (square % numbers.q, half),
+            "p in Montgomery form": (numbers.p * (1 << 8 * half) % numbers.q, half),
+            "EC scalar": (scalar, (self.ec_key.key_size + 7) // 8),
+        }
+
+
+def pkcs8(key: PrivateKey, encoding: Encoding = Encoding.DER) -> bytes:
+    """A key as it is imported."""
+    return key.private_bytes(encoding, PrivateFormat.PKCS8, NoEncryption())
+
+
+def plant(root: bytes, aes_key: bytes) -> Planted:
+    """New keys."""
+    return Planted(
+        rsa.generate_private_key(65537, 2048),
+        ec.generate_private_key(ec.SECP256R1()),
+        aes_key,
+        root,
+    )
+
+
+def _digits(value: int, bits: int, width: int, size: int) -> bytes:
+    count = -(-8 * size // bits)
+    mask = (1 << bits) - 1
+    return b"".join((value >> bits * i & mask).to_bytes(width, "little") for i in range(count))
+
+
+def _private_part(encoded: bytes) -> bytes:
+    """The second third: beyond the header and the public part, before what may be constant."""
+    return encoded[len(encoded) // 3 : 2 * len(encoded) // 3]
