@@ -101,10 +101,10 @@ class Link(Target):
 
     def send(self, client: RawClient, data: bytes, rng: random.Random) -> None:
         """With none, one or some descriptors, which need not be sockets."""
-        with open(os.devnull, "rb") as nothing:
+        ours, theirs = socket.socketpair()
+        with open(os.devnull, "rb") as nothing, ours, theirs:
             descriptors = [
-                rng.choice((nothing, client.socket)).fileno()
-                for _ in range(rng.choice((0, 0, 1, 3)))
+                rng.choice((nothing, theirs)).fileno() for _ in range(rng.choice((0, 0, 1, 3)))
             ]
             socket.send_fds(client.socket, [data or b"\0"], descriptors)
 
