@@ -207,9 +207,24 @@ DIGESTS_PER_BATCH: Final = CALLS_PER_TURN
 CALLS_PER_USER: Final = 8192
 """Calls of one user that a service works on or keeps waiting: two for each connection."""
 
+CALL_BYTES_PER_USER: Final = 64 * 1024 * 1024
+"""Their bytes together, as far as they are longer than ``LARGE_CALL_BYTES``: as much as may be
+half sent."""
+
+LARGE_CALL_BYTES: Final = 4096
+"""Longer calls are weighed one by one. What uses keys is shorter; what is longer carries a
+property, or a key."""
+
 CALLS_PER_LINK: Final = 256
 """Calls that a KeyIso service has at one worker for its clients. More wait for their turn in the
 service, user by user; a worker would answer them one after the other all the same."""
+
+PROPERTIES_AT_ONCE: Final = 4
+"""Properties that workers seal and open for a KeyIso service at a time: each is up to 1 MiB."""
+
+LINK_BUFFER_BYTES: Final = 32 * 1024 * 1024
+"""What a KeyIso service holds for a worker that does not read just now: ``CALLS_PER_LINK`` with
+a key blob in each, and the properties."""
 
 GENERATIONS_PER_USER: Final = 256
 """Keys of one user that wait for the generator: about as many of RSA-2048 as it makes before

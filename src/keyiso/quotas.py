@@ -32,6 +32,7 @@ class Quotas:
     half_sent_bytes_per_user: int = limits.HALF_SENT_BYTES_PER_USER
     unsent_bytes_per_user: int = limits.UNSENT_BYTES_PER_USER
     calls_per_user: int = limits.CALLS_PER_USER
+    call_bytes_per_user: int = limits.CALL_BYTES_PER_USER
     channels_per_worker: int = limits.CHANNELS_PER_WORKER
     channels_per_user: int = limits.CHANNELS_PER_USER
     channels_per_connection: int = limits.CHANNELS_PER_CONNECTION

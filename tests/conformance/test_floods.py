@@ -8,17 +8,18 @@ import contextlib
 import os
 import select
 import socket
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from keyiso import Key
+from keyiso import Key, limits
 from keyiso.crypto.signatures import Padding
 from keyiso.status import Status
 from keyiso.wire.messages import Call, Failure, Hello, Refusal, Return
-from keyiso.wire.operations import CreateKey, FindKey, GetServiceStatus, OpenKey, Sign
+from keyiso.wire.operations import CreateKey, FindKey, GetServiceStatus, OpenKey, SetProperty, Sign
 from keyiso.wire.session import OUTSTANDING_CALLS
 from tests.conformance.independent import digest
 from tests.conformance.raw_client import PROVIDER, Ended, RawClient, message, terms, units
@@ -80,7 +81,8 @@ def in_other_processes(count: int, work: Callable[[], None]) -> Iterator[Callabl
             try:
                 work()
                 os._exit(0)
-            finally:
+            except BaseException:
+                traceback.print_exc()
                 os._exit(1)
         pidfds[pid] = os.pidfd_open(pid)
 
@@ -182,6 +184,31 @@ def test_many_clients_that_each_ask_for_much(instance: RunningInstance, key: Key
         for client in clients:
             for _ in range(each):
                 assert isinstance(client.receive(), Return)
+
+
+def test_many_large_values(instance: RunningInstance, key: Key) -> None:
+    """What a user may have in the services' memory is bounded; within it all are stored."""
+    path, count, each = instance.instance.control_socket, 10, 4
+    memory, most = resident(instance), 0
+
+    def work() -> None:
+        name = f"of {os.getpid()}"
+        with RawClient.bound(path) as client:
+            key_id = client.call(CreateKey(terms(name))).header.key_id
+            for number in range(each):
+                value = bytes([number]) * limits.PROPERTY_BYTES
+                which = units(name), key_id, units("property")
+                call = SetProperty(os.urandom(16), PROVIDER, "user", *which, value)
+                client.send(message(Call(1000 + number, call)))
+            for _ in range(each):
+                answer = client.receive()
+                assert isinstance(answer, Return) or "_PER_USER" in answer.cause, answer
+
+    with in_other_processes(count, work) as running:
+        while running():
+            is_answered(key)
+            most = max(most, resident(instance) - memory)
+    assert most < 4 * limits.CALL_BYTES_PER_USER
 
 
 # --- many clients ------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ services. Limits that belong to one user are reached by one user while another i
 import contextlib
 import itertools
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -18,7 +19,16 @@ import pytest
 from keyiso import Key, limits
 from keyiso.status import Status, status_name
 from keyiso.wire.messages import Call, Hello, Refusal, Return
-from keyiso.wire.operations import Attach, Attached, Bind, FindKey, GetServiceStatus, ServiceStatus
+from keyiso.wire.operations import (
+    Attach,
+    Attached,
+    Bind,
+    Done,
+    FindKey,
+    GetServiceStatus,
+    ServiceStatus,
+    SetProperty,
+)
 from tests.conformance.raw_client import PROVIDER, Ended, RawClient, message, units
 from tests.conformance.ready import wait_for_workers
 from tests.conformance.statuses import fails
@@ -383,6 +393,39 @@ def test_keys_that_wait_to_be_made(
         alice.go_on()
         assert alice.told() == {"Return": 20 - count}
         assert alice.told() == "Created"
+
+
+def test_bytes_of_calls(start: Start) -> None:
+    """Properties that are being stored, say: those above the limit are refused, not the others."""
+    instance = start(f"CALL_BYTES_PER_USER={2 * limits.PROPERTY_BYTES + 10_000}")
+    key = Key.create("web", "ECDSA_P256")
+    works(key)
+    workers = [pid for service, pid in instance.pids().items() if service.startswith("software")]
+    key_id = bytes.fromhex(key.unique_name)
+    value = bytes(limits.PROPERTY_BYTES)
+
+    def setting() -> SetProperty:
+        name = units("web")
+        return SetProperty(os.urandom(16), PROVIDER, "user", name, key_id, units("p"), value)
+
+    with RawClient.bound(instance.instance.control_socket) as client:
+        for pid in workers:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            for number in range(4):
+                client.send(message(Call(1000 + number, setting())))
+            refusals = [client.receive() for _ in range(2)]
+        finally:
+            for pid in workers:
+                os.kill(pid, signal.SIGCONT)
+        stored = [client.receive() for _ in range(2)]
+
+        assert [answer.call_id for answer in refusals] == [1002, 1003]
+        assert all("CALL_BYTES_PER_USER" in answer.cause for answer in refusals)
+        assert sorted(answer.call_id for answer in stored) == [1000, 1001]
+        assert all(isinstance(answer, Return) for answer in stored)
+        assert isinstance(client.call(setting()), Done)
+    works(key)
 
 
 # --- keys --------------------------------------------------------------------------------------

@@ -66,17 +66,18 @@ class PropertyChanges:
         """The value of a stored property. Raises ``NTE_NOT_FOUND`` where there is none."""
         operation = call.operation
         check_property_name(operation.property_name)
-        stored = self._find(client, operation, Right.USE)
-        sealed = self._store.read.property_of(stored.key_id, operation.property_name)
-        if sealed is None:
-            name = printable_name(decode_name(operation.property_name))
-            raise ncrypt_error(Status.NTE_NOT_FOUND, f"the key has no property '{name}'")
-        return await self._workers.ask_any(
-            client,
-            OpenProperty(stored.blob, operation.property_name, sealed),
-            trace=call.trace,
-            hops=self._hops(call),
-        )
+        async with self._workers.property_turn(client):
+            stored = self._find(client, operation, Right.USE)
+            sealed = self._store.read.property_of(stored.key_id, operation.property_name)
+            if sealed is None:
+                name = printable_name(decode_name(operation.property_name))
+                raise ncrypt_error(Status.NTE_NOT_FOUND, f"the key has no property '{name}'")
+            return await self._workers.ask_any(
+                client,
+                OpenProperty(stored.blob, operation.property_name, sealed),
+                trace=call.trace,
+                hops=self._hops(call),
+            )
 
     async def set(self, client: Client, call: Call[SetProperty]) -> Done:
         """Store a property; of the same name there is one."""

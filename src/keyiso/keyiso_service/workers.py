@@ -68,6 +68,7 @@ class Workers:
         generations = quotas.limit("generations_per_user")
         self._short_work, self._long_work = Turns(1, generations), Turns(1, generations)
         self._revocations, self._statuses = Turns(_REVOCATIONS_AT_ONCE), Turns(_STATUSES_AT_ONCE)
+        self._properties = Turns(limits.PROPERTIES_AT_ONCE)
         self._renew_leases()
 
     @property
@@ -129,6 +130,12 @@ class Workers:
         turns = self._long_work if long else self._short_work
         return _Turn(turns, client.peer.uid, client.here)
 
+    def property_turn(self, client: Client) -> "_Turn":
+        """A client's turn to have a property sealed or opened: a few are, at a time, so that
+        neither this service nor a link is full of them.
+        """
+        return _Turn(self._properties, client.peer.uid, client.here)
+
     async def revoke(
         self, uid: int, key_ids: tuple[bytes, ...], *, trace: str, hops: tuple[Hop, ...]
     ) -> None:
@@ -157,7 +164,8 @@ class Workers:
         hops: tuple[Hop, ...],
     ) -> bytes:
         """A property's value, sealed for the key of a blob."""
-        return (await self.ask_any(client, operation, trace=trace, hops=hops)).value
+        async with self.property_turn(client):
+            return (await self.ask_any(client, operation, trace=trace, hops=hops)).value
 
     async def ask_any(
         self, client: Client, operation: Operation[R_co], *, trace: str, hops: tuple[Hop, ...]

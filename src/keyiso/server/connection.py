@@ -250,16 +250,16 @@ class Connection:
 
     def _begin(self, call: Call[Any], coroutine: Coroutine[Any, None, Any]) -> None:
         """Work on a call that is not answered at once."""
-        uid, calls = self.peer.uid, self._shares.calls
+        shares, uid, size = self._shares, self.peer.uid, self._session.large(call)
         try:
-            calls.take(uid)
+            shares.begin(uid, size)
         except NCryptError:
             coroutine.close()
             raise
         self._under_way += 1
 
         def done(outcome: Callable[[], Any]) -> None:
-            calls.give_back(uid)
+            shares.end(uid, size)
             self._under_way -= 1
             self._settle(call, outcome)
             self._go_on()

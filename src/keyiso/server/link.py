@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from keyiso import limits
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.server.loop import Loop
 from keyiso.server.promise import Promise
@@ -120,7 +121,16 @@ class Link:
             self._loop.call_later(_RETRY_SECONDS, self._connect)
             return
         self._session = Session(Role.CLIENT, client_decoder(), frame_bytes=self._frame_bytes)
-        self._stream = Stream(self._loop, connection, received=self._received, closed=self._closed)
+        self._stream = Stream(
+            self._loop,
+            connection,
+            received=self._received,
+            closed=self._closed,
+            most_unsent=limits.LINK_BUFFER_BYTES,
+            # Answers are read in any case: were neither end to read while it has something to
+            # write, both would wait for each other.
+            pause_above=limits.LINK_BUFFER_BYTES,
+        )
         self._stream.write(self._session.hello(self._service))
 
     def _received(self, data: bytes) -> None:

@@ -57,6 +57,23 @@ class Shares:
         """Bytes of answers that nobody has read."""
         self.calls = Share(quotas.limit("calls_per_user"))
         """Calls that were not answered at once."""
+        self.call_bytes = Share(quotas.limit("call_bytes_per_user"))
+        """Bytes of those of them that are long."""
+
+    def begin(self, uid: int, size: int) -> None:
+        """A call, of so many bytes if it is long, is being worked on. Raises ``KEYISO_E_LIMIT``
+        when the user has too many, or too much."""
+        self.calls.take(uid)
+        try:
+            self.call_bytes.take(uid, size)
+        except NCryptError:
+            self.calls.give_back(uid)
+            raise
+
+    def end(self, uid: int, size: int) -> None:
+        """The call has its answer."""
+        self.calls.give_back(uid)
+        self.call_bytes.give_back(uid, size)
 
 
 def _full(who: str, limit: Limit) -> NCryptError:

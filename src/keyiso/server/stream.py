@@ -36,6 +36,8 @@ class Stream:
         closed: Callable[[], None],
         passes_descriptors: bool = False,
         unsent: Callable[[int], None] = _nobody_counts,
+        most_unsent: int = limits.SEND_BUFFER_BYTES,
+        pause_above: int = limits.SEND_PAUSE_BYTES,
     ) -> None:
         self.descriptors: deque[int] = deque()
         self._loop = loop
@@ -47,6 +49,8 @@ class Stream:
         self._unsent_bytes = 0
         self._tell_unsent = unsent
         self._told_unsent = 0
+        self._most_unsent = most_unsent
+        self._pause_above = pause_above
         self._watched = READ
         self.open = True
         self.reading = True
@@ -56,7 +60,7 @@ class Stream:
     def write(self, data: bytes, descriptors: Sequence[int] = ()) -> None:
         """Send, now or when the peer reads again. The descriptors are closed once they went.
 
-        A peer that leaves ``SEND_BUFFER_BYTES`` unread is dropped.
+        A peer that leaves ``most_unsent`` bytes unread is dropped.
         """
         if not self.open:
             _close_all(descriptors)
@@ -73,7 +77,7 @@ class Stream:
         self._unsent.append((memoryview(data), descriptors))
         self._unsent_bytes += len(data)
         self._flush()
-        if self._unsent_bytes > limits.SEND_BUFFER_BYTES:
+        if self._unsent_bytes > self._most_unsent:
             self.close()
         else:
             self._count_unsent()
@@ -167,7 +171,7 @@ class Stream:
     def _watch_what_matters(self) -> None:
         """Write while something is unsent; read no requests from who does not read answers."""
         events = WRITE if self._unsent else 0
-        if self.reading and self._unsent_bytes <= limits.SEND_PAUSE_BYTES:
+        if self.reading and self._unsent_bytes <= self._pause_above:
             events |= READ
         if events != self._watched:
             self._watched = events

@@ -152,11 +152,16 @@ class Session:
         self.half_sent = 0
         """Bytes of a frame that was begun and is not whole yet."""
         self._outstanding: set[int] = set()
+        self._large: dict[int, int] = {}
 
     @property
     def outstanding(self) -> int:
         """Calls without an answer yet."""
         return len(self._outstanding)
+
+    def large(self, call: Call[Any]) -> int:
+        """Bytes of a call that came and wants an answer, if more than ``LARGE_CALL_BYTES``."""
+        return self._large.get(call.call_id, 0)
 
     def send(self, message: Message) -> bytes:
         """The frame of a message. Raises ``LocalProtocolError`` when it may not be sent now."""
@@ -201,7 +206,10 @@ class Session:
                 if body + length > end:
                     break
                 start = body + length
-                messages.append(self._decode(data[body:start]))
+                message = self._decode(data[body:start])
+                messages.append(message)
+                if length > limits.LARGE_CALL_BYTES and isinstance(message, Call):
+                    self._large[message.call_id] = length
         except RemoteProtocolError:
             self._enter(State.BROKEN)
             raise
@@ -297,6 +305,8 @@ class Session:
         if answer.call_id not in self._outstanding:
             raise LocalProtocolError(f"no call {answer.call_id} wants an answer")
         self._outstanding.remove(answer.call_id)
+        if self._large:
+            self._large.pop(answer.call_id, None)
 
     def _answer_received(self, answer: Return | Failure) -> None:
         if answer.call_id not in self._outstanding:
