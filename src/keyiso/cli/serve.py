@@ -28,8 +28,19 @@ from keyiso.paths import server_instance
     metavar="USER",
     help="Whom the processes that hold keys run as (--system, as root). [default: keyiso-trustlet]",
 )
+@click.option(
+    "--limit",
+    "limits_set",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="Lower a limit, such as KEYS_PER_USER=1000. May be given several times.",
+)
 def command(
-    system: bool, workers: int | None, keyiso_user: str | None, trustlet_user: str | None
+    system: bool,
+    workers: int | None,
+    keyiso_user: str | None,
+    trustlet_user: str | None,
+    limits_set: tuple[str, ...],
 ) -> None:
     """Run keyiso in the foreground, until Ctrl-C or SIGTERM.
 
@@ -46,6 +57,7 @@ def command(
         *(() if workers is None else (f"--workers={workers}",)),
         *(() if keyiso_user is None else (f"--keyiso-user={keyiso_user}",)),
         *(() if trustlet_user is None else (f"--trustlet-user={trustlet_user}",)),
+        *(f"--limit={setting}" for setting in limits_set),
     )
     sys.stdout.flush()
     sys.stderr.flush()
