@@ -49,7 +49,7 @@ def stand(tmp_path_factory: pytest.TempPathFactory, summaries: list[str]) -> Ite
 
 
 def test_no_operation_notices_who_is_killed_on_a_random_walk(stand: Stand) -> None:
-    walk(stand, Machine, start=SEED, walks=4, steps=12)
+    walk(stand, Machine, start=SEED, walks=40, steps=12)  # it ends at the first one
 
 
 @pytest.mark.parametrize("victim", HUNG, ids=lambda victim: victim.value)
@@ -97,6 +97,6 @@ def test_without_re_binding_the_same_walk_is_noticed(
     try:
         stand.look()
         with pytest.raises((NCryptError, AssertionError), match=r"(?i)service_?unavailable"):
-            walk(stand, Machine, start=SEED, walks=4, steps=12)
+            walk(stand, Machine, start=SEED, walks=40, steps=12)  # it ends at the first one
     finally:
         stand.close()
