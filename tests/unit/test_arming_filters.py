@@ -4,6 +4,8 @@ import ctypes
 import errno
 import os
 import signal
+import struct
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -173,6 +175,34 @@ def test_what_a_rule_does_can_be_read() -> None:
         "ends the process",
         "ENOMEM",
     ]
+
+
+def test_a_thread_that_is_under_another_filter_is_noticed() -> None:
+    """The kernel answers with the thread's id, which is no error number."""
+    pid = os.fork()
+    if not pid:
+        forbid_new_privileges()
+        began, done = threading.Event(), threading.Event()
+
+        def filter_itself_alone() -> None:
+            program = assemble(Table((), ALLOW), this_machine())
+            code = ctypes.create_string_buffer(program, len(program))
+            header = struct.pack("HP", len(program) // 8, ctypes.addressof(code))
+            buffer = ctypes.create_string_buffer(header)
+            system_call("seccomp", 1, 0, ctypes.addressof(buffer))
+            began.set()
+            done.wait()
+
+        threading.Thread(target=filter_itself_alone, daemon=True).start()
+        began.wait()
+        try:
+            install(assemble(WORKER, this_machine()))
+        except OSError as error:
+            os._exit(DONE if "is under another filter" in str(error) else 1)
+        finally:
+            os._exit(2)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == DONE
 
 
 def test_an_installed_filter_refuses_what_system_call_then_raises() -> None:

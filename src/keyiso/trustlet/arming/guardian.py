@@ -6,7 +6,7 @@ import resource
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from keyiso.errors import NCryptError
@@ -65,7 +65,7 @@ class WorkerStart:
     instead of ``-I``. See `python_command`."""
     environment: Mapping[str, str]
     """All of it; the guardian adds what arming needs."""
-    descriptors: Sequence[int] = field(default=())
+    descriptors: Sequence[int] = ()
     """What the worker inherits besides standard input, output and error, under the same numbers.
     With LISTEN_FDS in the environment, LISTEN_PID becomes the worker's."""
 
@@ -194,16 +194,12 @@ def _check_watched_by(worker: int, watcher: int) -> None:
 
 
 def _give_up(worker: int, error: Exception) -> int:
-    """End the worker. The exit status of one that ended by itself, and has said why, is passed
-    on.
-    """
+    """Say why, and end the worker. The exit status of one that ended by itself is passed on."""
+    _print(error)  # first: the worker may be the tracer already, with which this process ends
     with contextlib.suppress(ProcessLookupError):
         os.kill(worker, signal.SIGKILL)
     status = _last_status(worker)
-    if os.WIFEXITED(status):
-        return os.WEXITSTATUS(status) or EXIT_FAILED
-    _print(error)
-    return EXIT_FAILED
+    return os.WEXITSTATUS(status) or EXIT_FAILED if os.WIFEXITED(status) else EXIT_FAILED
 
 
 def _last_status(worker: int) -> int:

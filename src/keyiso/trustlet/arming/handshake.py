@@ -75,7 +75,7 @@ class Handshake:
         return value
 
     def _gone(self) -> NCryptError:
-        return cannot_arm(f"the {self.other} ended while the worker was being armed")
+        return cannot_arm(f"the {self.other} ended before the pair was armed")
 
 
 def handshake_pair() -> tuple[Handshake, socket.socket]:

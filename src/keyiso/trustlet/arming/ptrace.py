@@ -104,7 +104,7 @@ def seize(thread: int) -> None:
 
 
 def interrupt(thread: int) -> None:
-    """Have a tracee stop; `wait_until_stopped` says when it has."""
+    """Have a tracee stop; `wait_for` says when it has."""
     system_call("ptrace", _INTERRUPT, thread)
 
 

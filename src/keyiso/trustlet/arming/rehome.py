@@ -60,10 +60,6 @@ class Plan:
         """Memory that will be locked."""
         return sum(move.region.size for move in (*self.secret, *self._room()))
 
-    @property
-    def sealed_bytes(self) -> int:
-        return sum(move.region.size for move in self.sealed)
-
     def _room(self) -> tuple[Move, ...]:
         return () if self.stack_room is None else (self.stack_room,)
 

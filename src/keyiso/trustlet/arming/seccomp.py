@@ -116,7 +116,9 @@ def install(program: bytes) -> None:
     code = ctypes.create_string_buffer(program, len(program))
     length = len(program) // _INSTRUCTION.size
     header = ctypes.create_string_buffer(struct.pack("HP", length, ctypes.addressof(code)))
-    system_call("seccomp", _SET_MODE_FILTER, _FLAG_TSYNC, ctypes.addressof(header))
+    # Not an errno, but the id of the thread that could not follow; then none has the filter.
+    if thread := system_call("seccomp", _SET_MODE_FILTER, _FLAG_TSYNC, ctypes.addressof(header)):
+        raise OSError(errno.EBUSY, f"seccomp: thread {thread} is under another filter")
 
 
 def _conditions(rule: Rule) -> Iterator[Instruction]:
