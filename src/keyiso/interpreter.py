@@ -14,19 +14,20 @@ _PACKAGE: Final = Path(__file__).resolve().parent
 _STARTER: Final = _PACKAGE / "_from_user_site.py"
 
 
-def module_command(module: str, *arguments: str) -> list[str]:
+def module_command(module: str, *arguments: str, flags: tuple[str, ...] = ("-I",)) -> list[str]:
     """What runs a module of this keyiso as a process of its own.
 
     With ``-I`` neither the environment nor the working directory changes what is imported. That
     also leaves out what ``pip install --user`` has installed: where this keyiso is there, a script
-    of its own adds that one directory.
+    of its own adds that one directory. ``flags`` are others for a process whose environment is
+    ours and must be read.
 
     Raises ``KEYISO_E_SERVICE_UNAVAILABLE`` when it is there and may not be started from there.
     """
     if not _is_in_user_site():
-        return [sys.executable, "-I", "-m", module, *arguments]
+        return [sys.executable, *flags, "-m", module, *arguments]
     _check_starter()
-    return [sys.executable, "-I", os.fspath(_STARTER), module, *arguments]
+    return [sys.executable, *flags, os.fspath(_STARTER), module, *arguments]
 
 
 def _is_in_user_site() -> bool:

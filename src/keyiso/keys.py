@@ -26,7 +26,13 @@ from keyiso.crypto.key_types import PublicKey
 from keyiso.crypto.public_keys import export_public_blob, import_public_blob
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.private_keys import HeldPrivateKey, held_private_key
-from keyiso.protection import ExportPolicy, KeyUsage, Protection, ProtectionReport
+from keyiso.protection import (
+    ExportPolicy,
+    KeyUsage,
+    Protection,
+    ProtectionReport,
+    protection_report,
+)
 from keyiso.status import Status
 
 __all__ = [
@@ -125,15 +131,19 @@ class Key:
         usage: KeyUsage = KeyUsage.ALL,
         export_policy: ExportPolicy = ExportPolicy.NONE,
         protection: Protection = Protection.SOFTWARE,
+        per_boot: bool = False,
         provider: str = DEFAULT_PROVIDER,
     ) -> Self:
-        """Generate a key. ``name`` None makes an ephemeral one; ``length`` is in bits.
+        """Generate a key. ``name`` None makes an ephemeral one; ``length`` is in bits. A key that
+        is ``per_boot`` is stored and ends with this boot of the machine; without PREFER_VBS that
+        requires ``vbs``.
 
-        Raises `KeyExistsError` where the name is taken and ``overwrite`` was not asked for.
+        Raises `KeyExistsError` where the name is taken and ``overwrite`` was not asked for, and
+        `VbsUnavailableError` where ``vbs`` is required and cannot be had.
         """
         opened = ncrypt.NCryptOpenStorageProvider(provider)
         handle = ncrypt.NCryptCreatePersistedKey(
-            opened, algorithm, name, 0, _flags(machine, overwrite, protection)
+            opened, algorithm, name, 0, _flags(machine, overwrite, protection, per_boot)
         )
         if length is not None:
             _set_dword(handle, names.NCRYPT_LENGTH_PROPERTY, length)
@@ -168,6 +178,7 @@ class Key:
         usage: KeyUsage = KeyUsage.ALL,
         export_policy: ExportPolicy = ExportPolicy.NONE,
         protection: Protection = Protection.SOFTWARE,
+        per_boot: bool = False,
         provider: str = DEFAULT_PROVIDER,
     ) -> Self:
         """Import a private key in DER PKCS #8. Whoever had the file can still have the key."""
@@ -183,7 +194,7 @@ class Key:
             names.NCRYPT_PKCS8_PRIVATE_KEY_BLOB,
             parameters,
             pkcs8,
-            _flags(machine, overwrite, protection) | f.NCRYPT_DO_NOT_FINALIZE_FLAG,
+            _flags(machine, overwrite, protection, per_boot) | f.NCRYPT_DO_NOT_FINALIZE_FLAG,
         )
         return cls._finalized(handle, usage, export_policy)
 
@@ -263,20 +274,10 @@ class Key:
     @property
     def protection(self) -> ProtectionReport:
         """What the key really has, and what that does not stop."""
-        ephemeral, origin = self.ephemeral, self._origin()
-        return ProtectionReport(
-            level="software",
-            lifetime="ephemeral" if ephemeral else "persisted",
-            at_rest="" if ephemeral else "sealed by a root secret in a file of this machine",
-            origin=origin,
-            not_stopped=(
-                "root can read the key from the worker's memory",
-                *(() if ephemeral else ("who copies the whole state directory has the key",)),
-                *(("who had the file that it was imported from",) if "import" in origin else ()),
-                "a process of the same user can use the key while it runs",
-                "an old state directory that is put back (rollback)",
-            ),
-        )
+        isolated = self._dword_or_0(names.NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY)
+        ends_with_boot = self._dword_or_0(names.NCRYPT_USE_PER_BOOT_KEY_PROPERTY)
+        lifetime = "ephemeral" if self.ephemeral else "per-boot" if ends_with_boot else "persisted"
+        return protection_report("vbs" if isolated else "software", lifetime, self._origin())
 
     def public_key(self) -> PublicKey:
         """The public key, as `cryptography` has it."""
@@ -517,6 +518,13 @@ class Key:
         value = ncrypt.NCryptGetProperty(self._handle, name)
         return value.decode("utf-16-le", "surrogatepass").removesuffix("\0")
 
+    def _dword_or_0(self, name: str) -> int:
+        """0 where the provider does not say."""
+        try:
+            return self._dword(name)
+        except NCryptError:
+            return 0
+
     def _dword(self, name: str) -> int:
         return int(struct.unpack("<I", ncrypt.NCryptGetProperty(self._handle, name))[0])
 
@@ -566,6 +574,7 @@ def _scope_flag(machine: bool) -> int:
     return f.NCRYPT_MACHINE_KEY_FLAG if machine else 0
 
 
-def _flags(machine: bool, overwrite: bool, protection: Protection) -> int:
+def _flags(machine: bool, overwrite: bool, protection: Protection, per_boot: bool) -> int:
     overwriting = f.NCRYPT_OVERWRITE_KEY_FLAG if overwrite else 0
-    return _scope_flag(machine) | overwriting | protection.value
+    lasting = f.NCRYPT_USE_PER_BOOT_KEY_FLAG if per_boot else 0
+    return _scope_flag(machine) | overwriting | protection.value | lasting

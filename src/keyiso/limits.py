@@ -340,3 +340,11 @@ TPM_ANSWER_SECONDS: Final = 300.0
 
 TPM_RETRY_SECONDS: Final = 10.0
 """How long a command is sent again that the TPM was not ready for."""
+
+# --- vbs ---
+
+SHARING_SECONDS: Final = 5.0
+"""An armed worker waits so long for a sibling's roots; one that is stopped is replaced later."""
+
+MACHINE_ROOTS: Final = 16
+"""The newest machine root, and those before it that still open keys."""

@@ -97,6 +97,20 @@ class Instance:
         return self.state / "software-trustlet" / "machine-root"
 
     @property
+    def vbs_enrolment(self) -> Path:
+        """The machine root of ``vbs`` keys, as the TPM has sealed it."""
+        return self.state / "vbs-trustlet" / "enrolment"
+
+    @property
+    def vbs_runtime(self) -> Path:
+        """The directory where armed workers meet, which only their user may enter."""
+        return self.runtime / "vbs-trustlet"
+
+    def sharing_socket(self, service: str) -> Path:
+        """Where a pair gives its roots to another one."""
+        return self.vbs_runtime / f"{service}.sock"
+
+    @property
     def software_boot_roots(self) -> Path:
         """The directory of the boot's root."""
         return self.runtime / "software-trustlet"

@@ -37,7 +37,7 @@ def _guard(before: str, code: str) -> int:
     from keyiso.trustlet.arming.guardian import WorkerStart, python_command, run_guardian
 
     command = python_command(str(Path(__file__).resolve()), "armed", before, code)
-    return run_guardian(WorkerStart(command, {"PATH": os.defpath, "LANG": "C.UTF-8"}))
+    return run_guardian(WorkerStart(command, {"PATH": os.defpath, "LANG": "C.UTF-8"})).status
 
 
 def _armed(before: str, code: str) -> int:

@@ -39,7 +39,9 @@ def guard(options: argparse.Namespace) -> int:
 
     arguments = ("armed", f"--word={options.word}", f"--heap={options.heap}")
     command = python_command(str(Path(__file__).resolve()), *arguments)
-    return run_guardian(WorkerStart(command, {"PATH": "/usr/bin", "LANG": "C.UTF-8"}, (LINK,)))
+    return run_guardian(
+        WorkerStart(command, {"PATH": "/usr/bin", "LANG": "C.UTF-8"}, (LINK,))
+    ).status
 
 
 def serve_armed(options: argparse.Namespace) -> int:

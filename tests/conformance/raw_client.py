@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from keyiso.crypto.key_header import Lifetime, Scope
+from keyiso.crypto.key_header import Level, Lifetime, Scope
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
 from keyiso.wire.messages import Call, Failure, Hello, Refusal, Return, Welcome, result_of
 from keyiso.wire.operations import (
@@ -162,6 +162,7 @@ def terms(
     export_policy: int = 0,
     overwrite: bool = False,
     raw_name: bytes | None = None,
+    level: Level = "software",
 ) -> KeyTerms:
     """What a client asks a new key to be; without a name, an ephemeral one."""
     return KeyTerms(
@@ -176,4 +177,5 @@ def terms(
         usage=usage,
         export_policy=export_policy,
         overwrite=overwrite,
+        level=level,
     )

@@ -364,9 +364,17 @@ WRONG_ARGUMENTS: dict[str, tuple[Any, Status]] = {
         CreateKey(terms(scope="machine")),
         Status.NTE_INVALID_PARAMETER,
     ),
-    "create: per boot": (
-        CreateKey(terms("web", lifetime="per-boot")),
-        Status.NTE_VBS_UNAVAILABLE,
+    "create: per boot without a name": (
+        CreateKey(terms(lifetime="per-boot")),
+        Status.NTE_INVALID_PARAMETER,
+    ),
+    "create: of the TPM's level": (
+        CreateKey(terms("web", level="hardware")),
+        Status.NTE_INVALID_PARAMETER,
+    ),
+    "create: vbs with an export policy": (
+        CreateKey(terms("web", level="vbs", export_policy=1)),
+        Status.NTE_NOT_SUPPORTED,
     ),
     "create: for somebody else": (
         CreateKey(terms("web", owner=os.geteuid() + 1)),

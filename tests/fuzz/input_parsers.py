@@ -147,17 +147,18 @@ def _iterations(data: bytes) -> int:
 def notification_parser() -> Parser:
     """A datagram of a service (sd_notify(3)), some with descriptors that nobody asked for."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    beats: list[int] = []
+    beats: list[tuple[int, frozenset[bytes]]] = []
     loop: Any = SimpleNamespace(watch=lambda *arguments: None)
-    watchdog = Watchdog(loop, theirs, beats.append)
+    watchdog = Watchdog(loop, theirs, lambda pid, lines: beats.append((pid, lines)))
 
     def parse(data: bytes) -> None:
         beats.clear()
         data = data[:4096]
+        data = data or b"\0"
         descriptors = [ours.fileno()] * (len(data) % 3)
-        socket.send_fds(ours, [data or b"\0"], descriptors)
+        socket.send_fds(ours, [data], descriptors)
         watchdog._ready(READ)
-        assert beats == [os.getpid()] * (b"WATCHDOG=1" in data.split(b"\n"))
+        assert beats == [(os.getpid(), frozenset(data.split(b"\n")))]
 
     return Parser(
         "a notification",

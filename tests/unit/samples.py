@@ -92,12 +92,15 @@ UNIONS: dict[str, Any] = {
     "control": operations.ControlOperation,
     "channel": operations.ChannelOperation,
     "link": operations.LinkOperation,
+    "pair": operations.PairOperation,
     "supervision": operations.SupervisionOperation,
 }
 """The operations of every kind of connection."""
 
 OPERATIONS: list[tuple[str, type[messages.Operation[Any]]]] = [
-    (name, operation) for name, union in UNIONS.items() for operation in typing.get_args(union)
+    (name, operation)
+    for name, union in UNIONS.items()
+    for operation in typing.get_args(union) or (union,)
 ]
 
 

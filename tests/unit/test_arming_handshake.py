@@ -87,7 +87,7 @@ def test_a_process_without_a_guardian_has_no_end(
 def test_a_program_that_cannot_be_started_is_reported() -> None:
     code = """
 from keyiso.trustlet.arming.guardian import WorkerStart, run_guardian
-raise SystemExit(run_guardian(WorkerStart(("/no/such/program",), {})))
+raise SystemExit(run_guardian(WorkerStart(("/no/such/program",), {})).status)
 """
     done = subprocess.run(
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=60

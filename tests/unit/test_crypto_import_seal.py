@@ -45,6 +45,7 @@ OTHER_TERMS: dict[str, Any] = {
     "usage": 0xFFFFFF,
     "export_policy": 2,
     "overwrite": True,
+    "level": "vbs",
 }
 
 

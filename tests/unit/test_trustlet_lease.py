@@ -12,7 +12,7 @@ import pytest
 from keyiso import limits
 from keyiso.crypto.key_blob import seal_key
 from keyiso.crypto.signatures import NO_PADDING, verify_digest
-from keyiso.keyiso_service.workers import Workers
+from keyiso.keyiso_service.workers import Workers, WorkerSockets
 from keyiso.quotas import Quotas
 from keyiso.server.identity import Identity
 from keyiso.server.loop import Loop
@@ -207,7 +207,7 @@ def test_the_service_renews_leases_for_as_long_as_it_runs(
 
     def script() -> Script:
         yield from stand.load()
-        Workers(loop, "keyiso", [path], lambda: (), lambda uses: None, Quotas())
+        Workers(loop, "keyiso", WorkerSockets([path]), lambda: (), lambda uses: None, Quotas())
         yield from rounds(50)  # it connects, and says so
         for pause in (1.0, limits.LEASE_SECONDS / 4, limits.LEASE_SECONDS / 2) * 10:
             clock.advance(pause)
@@ -230,7 +230,7 @@ def test_a_service_that_connects_first_tells_what_is_revoked(
         Workers(
             loop,
             "keyiso",
-            [path],
+            WorkerSockets([path]),
             lambda: (b"another key's id", header().key_id),
             lambda uses: None,
             Quotas(),

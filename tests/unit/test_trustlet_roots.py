@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from keyiso.crypto.key_blob import Root
+from keyiso.crypto.key_blob import SECRET_BYTES, Root
 from keyiso.errors import NCryptError
 from keyiso.status import Status
-from keyiso.trustlet.roots import SECRET_BYTES, boot_root, machine_root
+from keyiso.trustlet.roots import boot_root, machine_root
 
 BOOT, OTHER_BOOT = b"b" * 16, b"c" * 16
 

@@ -251,13 +251,14 @@ NUMBERS = {
     "control": (
         "Bind Attach OpenKey OpenEphemeral FindKey CreateKey GetImportKey ImportKey DeleteKey"
         " ReleaseEphemeral EnumKeys GetServiceStatus SetProperty GetProperty SetAccess AwaitChange"
-        " _ _ _ ReportProviderFailure SetEventChannel GetEventChannels"
+        " GetIsolation _ _ ReportProviderFailure SetEventChannel GetEventChannels"
     ),
     "channel": "Ping Sign Release Decrypt Derive Encipher Decipher ExportPrivate SignBatch",
     "link": (
         "AddChannel Load Generate Import GetWorkerImportKey Revoke GetWorkerStatus Authenticate"
-        " RenewLease SealProperty OpenProperty ChangeAccess TakeUses"
+        " RenewLease SealProperty OpenProperty ChangeAccess TakeUses GetWorkerIsolation"
     ),
+    "pair": "ShareRoots",
     "supervision": "GetSupervisorStatus Stop",
 }
 """What each number on the wire means, from 1; nothing has the number of a ``_``. A process that

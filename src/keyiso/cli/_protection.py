@@ -9,6 +9,7 @@ from keyiso.keys import ProtectionReport
 _LEVELS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "software": "software: the key is in another process, where other users cannot read it",
+        "vbs": "vbs: the key is in memory that root's tools cannot read",
     }
 )
 

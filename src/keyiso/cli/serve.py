@@ -29,6 +29,11 @@ from keyiso.paths import server_instance
     help="Whom the processes that hold keys run as (--system, as root). [default: keyiso-trustlet]",
 )
 @click.option(
+    "--vbs",
+    type=click.Choice(["on-demand", "at-start", "off"]),
+    help="When the armed processes start that hold vbs keys. [default: on-demand]",
+)
+@click.option(
     "--limit",
     "limits_set",
     multiple=True,
@@ -40,6 +45,7 @@ def command(
     workers: int | None,
     keyiso_user: str | None,
     trustlet_user: str | None,
+    vbs: str | None,
     limits_set: tuple[str, ...],
 ) -> None:
     """Run keyiso in the foreground, until Ctrl-C or SIGTERM.
@@ -57,6 +63,7 @@ def command(
         *(() if workers is None else (f"--workers={workers}",)),
         *(() if keyiso_user is None else (f"--keyiso-user={keyiso_user}",)),
         *(() if trustlet_user is None else (f"--trustlet-user={trustlet_user}",)),
+        *(() if vbs is None else (f"--vbs={vbs}",)),
         *(f"--limit={setting}" for setting in limits_set),
     )
     sys.stdout.flush()

@@ -21,13 +21,13 @@ from keyiso.client.request import Links, Request, Settings
 from keyiso.client.retry import RetryPolicy
 from keyiso.client.trouble import FORGET, Broken, Forget
 from keyiso.clock import Clock, SystemClock
-from keyiso.crypto.key_header import Scope
+from keyiso.crypto.key_header import Level, Scope
 from keyiso.crypto.signatures import Padding
-from keyiso.errors import ncrypt_error
+from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.paths import Instance, client_instance
 from keyiso.status import Status
 from keyiso.wire.messages import Operation, R_co
-from keyiso.wire.operations import BATCH_FEATURE, AwaitChange, Ping
+from keyiso.wire.operations import BATCH_FEATURE, AwaitChange, Isolation, Ping
 
 T = TypeVar("T")
 
@@ -70,7 +70,24 @@ class Binding:
     def open(self, location: KeyLocation) -> KeyReference:
         """Find a key by name and load it. Raises ``NTE_BAD_KEYSET`` when there is none."""
 
-        return self._on_channel("OpenKey", None, _open, location)
+        level = self._level_of(location)
+        while True:
+            try:
+                return self._on_channel("OpenKey", level, None, _open, location)
+            except NCryptError as error:
+                if error.status != Status.NTE_BAD_KEYSET:
+                    raise
+                before, level = level, self._level_of(location)
+                if level == before:
+                    raise
+                # It was replaced, meanwhile, by a key that another kind of worker opens.
+
+    def _level_of(self, location: KeyLocation) -> Level:
+        return self.try_until_done("FindKey", lambda request: request.level_of(location))
+
+    def isolation(self) -> Isolation:
+        """Whether ``vbs`` keys can be had here."""
+        return self.try_until_done("GetIsolation", Request.isolation)
 
     def perform(
         self,
@@ -83,7 +100,8 @@ class Binding:
         It must be something that may be done twice: it is, when a worker ends in the middle.
         """
 
-        result: R_co = self._on_channel(function, reference, _use, reference, operation)
+        level = reference.header.level
+        result: R_co = self._on_channel(function, level, reference, _use, reference, operation)
         return result
 
     def sign_many(
@@ -99,13 +117,13 @@ class Binding:
         Raises ``NTE_NOT_SUPPORTED`` where a worker of an older version cannot. Other threads of
         this process wait for the channels as for any other operation.
         """
-        links = self._here()
+        links, level = self._here(), reference.header.level
         request = Request(self._settings, links, function)
         signatures = ManySignatures(digests, padding, at_once)
         while signatures.missing:
             channels: list[KeyChannel] = []
             try:
-                _take_channels(links, request, channels, signatures.channels)
+                _take_channels(links, level, request, channels, signatures.channels)
                 signatures.make(request, _slots(request, channels, reference))
             except Broken as broken:
                 request.again(broken)
@@ -116,7 +134,7 @@ class Binding:
 
     def ping(self) -> None:
         """An empty call to a worker: what a call costs."""
-        self._on_channel("Ping", None, Request.on_channel, Ping())
+        self._on_channel("Ping", "software", None, Request.on_channel, Ping())
 
     def watch(self, scope: Scope) -> KeyChangeEvent:
         """An event for changes of the keys of a scope, from now on."""
@@ -130,6 +148,7 @@ class Binding:
     def _on_channel(
         self,
         function: str,
+        level: Level,
         reference: KeyReference | None,
         work: Callable[..., T],
         *arguments: object,
@@ -139,7 +158,9 @@ class Binding:
         request = Request(self._settings, links, function)
         while True:
             try:
-                channel = _free_channel(links) or _take_channel(links, request)
+                channel = _free_channel(links.channels[level])
+                if channel is None:
+                    channel = _take_channel(links, level, request)
                 try:
                     return work(request, channel, *arguments)
                 except Broken as broken:
@@ -213,27 +234,31 @@ def _use(
     return request.on_channel(channel, operation(request.slot(channel, reference)))
 
 
-def _take_channel(links: Links, request: Request) -> KeyChannel:
+def _take_channel(links: Links, level: Level, request: Request) -> KeyChannel:
     """A channel, locked, when there is no free one yet: threads spread over all workers."""
-    return _made_channel(links, request) or _next_free_channel(links, request)
+    return _made_channel(links, level, request) or _next_free_channel(links, level, request)
 
 
-def _made_channel(links: Links, request: Request) -> KeyChannel | None:
+def _made_channel(links: Links, level: Level, request: Request) -> KeyChannel | None:
     """A new channel, locked, unless there are as many as make sense."""
+    channels = links.channels[level]
     with links.attaching:
-        channel = _free_channel(links)  # another thread may just have attached
-        if channel is None and len(links.channels) < links.bound.channels:
-            channel = request.attach()
+        channel = _free_channel(channels)  # another thread may just have attached
+        if channel is None and len(channels) < links.bound.channels:
+            channel = request.attach(level)
             channel.lock.acquire()
-            links.channels.append(channel)
+            channels.append(channel)
     return channel
 
 
-def _take_channels(links: Links, request: Request, channels: list[KeyChannel], wanted: int) -> None:
+def _take_channels(
+    links: Links, level: Level, request: Request, channels: list[KeyChannel], wanted: int
+) -> None:
     """A channel, and further ones that are free or can be made, all locked."""
-    channels.append(_free_channel(links) or _take_channel(links, request))
+    ours = links.channels[level]
+    channels.append(_free_channel(ours) or _take_channel(links, level, request))
     while len(channels) < min(wanted, links.bound.channels):
-        channel = _free_channel(links) or _made_channel(links, request)
+        channel = _free_channel(ours) or _made_channel(links, level, request)
         if channel is None:
             return
         channels.append(channel)
@@ -259,28 +284,28 @@ def _slots(
     return slots
 
 
-def _free_channel(links: Links) -> KeyChannel | None:
+def _free_channel(channels: list[KeyChannel]) -> KeyChannel | None:
     """A channel that nobody uses just now, locked. Those that ended are dropped on the way."""
-    for channel in tuple(links.channels):
+    for channel in tuple(channels):
         if channel.lock.acquire(False):
             if not channel.connection.broken:
                 return channel
             with contextlib.suppress(ValueError):  # another thread has dropped it
-                links.channels.remove(channel)
+                channels.remove(channel)
             channel.lock.release()
     return None
 
 
-def _next_free_channel(links: Links, request: Request) -> KeyChannel:
+def _next_free_channel(links: Links, level: Level, request: Request) -> KeyChannel:
     """Wait for a channel that is in use, the same for one thread each time."""
-    channels = tuple(links.channels)
+    channels = tuple(links.channels[level])
     if channels:
         channel = channels[threading.get_ident() % len(channels)]
         channel.lock.acquire()
         if not channel.connection.broken:
             return channel
         channel.lock.release()
-    return _free_channel(links) or _take_channel(links, request)
+    return _free_channel(links.channels[level]) or _take_channel(links, level, request)
 
 
 def _forget(what: Forget, channel: KeyChannel, reference: KeyReference | None) -> None:

@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,12 +24,23 @@ from keyiso.client.reference import KeyLocation, KeyReference
 from keyiso.client.retry import Attempts, RetryPolicy
 from keyiso.client.trouble import Broken, Trouble
 from keyiso.clock import Clock
+from keyiso.crypto.key_header import Level
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.names import decode_name, printable_name
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.wire.messages import Operation, R_co
-from keyiso.wire.operations import Attach, Bind, Bound, Opened, OpenEphemeral, OpenKey
+from keyiso.wire.operations import (
+    Attach,
+    Bind,
+    Bound,
+    FindKey,
+    GetIsolation,
+    Isolation,
+    Opened,
+    OpenEphemeral,
+    OpenKey,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,8 @@ class Links:
         """Guards the control connection, and so makes re-binding single-flight."""
         self.control: ControlConnection | None = None
         self.bound = Bound(-1, 1)
-        self.channels: list[KeyChannel] = []
+        self.channels: defaultdict[Level, list[KeyChannel]] = defaultdict(list)
+        """By the level of the keys that they are for."""
         self.attaching = threading.Lock()
         """Held while a channel is made, so that threads that come together make one."""
         self.trace_ids = itertools.count((int.from_bytes(random(16), "big") >> 1) + 1)
@@ -74,8 +87,9 @@ class Links:
         """
         if self.control is not None:
             self.control.close()
-        for channel in self.channels:
-            channel.close()
+        for channels in self.channels.values():
+            for channel in channels:
+                channel.close()
 
 
 class _FirstHops(dict[str, tuple[Hop, ...]]):
@@ -122,12 +136,25 @@ class Request:
             self._bound_control()
             return self._links.bound
 
-    def attach(self) -> KeyChannel:
+    def isolation(self) -> Isolation:
+        """Whether ``vbs`` keys can be had; armed workers that are just starting are waited for."""
+        isolation = self.control(GetIsolation())
+        if isolation.state == "starting":
+            hop = Hop("keyiso", 0, isolation.cause)
+            raise Broken(Trouble.NOT_READY, hop, isolation.cause)
+        return isolation
+
+    def level_of(self, location: KeyLocation) -> Level:
+        """The level that a stored key says it has: where to open it."""
+        found = self.control(FindKey(location.provider, location.scope, location.name))
+        return found.header.level
+
+    def attach(self, level: Level) -> KeyChannel:
         """A new key channel, to a worker that this process has none to yet if there is one."""
-        known = tuple(channel.worker_instance for channel in self._links.channels)
+        known = tuple(channel.worker_instance for channel in self._links.channels[level])
         with self._links.lock:
             control = self._bound_control()
-            attached = self._ask(control, Attach(known))
+            attached = self._ask(control, Attach(known, level))
             connected = socket.socket(fileno=control.take_descriptor())
         connection = Connection(connected, attached.worker, frame_bytes=limits.KEY_FRAME_BYTES)
         try:

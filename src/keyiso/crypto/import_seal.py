@@ -10,17 +10,15 @@ from typing import Final
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from keyiso import limits
+from keyiso.crypto.hpke import KEY_BYTES, SUITE, TAG_BYTES
 from keyiso.errors import ncrypt_error
 from keyiso.status import Status
 
 VERSION: Final = 1
-_OVERHEAD: Final = 1 + 32 + 16
+_OVERHEAD: Final = 1 + KEY_BYTES + TAG_BYTES
 """Version, encapsulated key, tag: bytes."""
-
-_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 def seal_import(pkcs8: bytes, worker_key: bytes, terms: msgspec.Struct) -> bytes:
@@ -36,7 +34,7 @@ def seal_import(pkcs8: bytes, worker_key: bytes, terms: msgspec.Struct) -> bytes
         )
     try:
         public = X25519PublicKey.from_public_bytes(worker_key)
-        return bytes([VERSION]) + _SUITE.encrypt(pkcs8, public, _info(terms))
+        return bytes([VERSION]) + SUITE.encrypt(pkcs8, public, _info(terms))
     except ValueError:
         raise ncrypt_error(
             Status.NTE_BAD_DATA, "what came as the worker's import key is not one"
@@ -49,7 +47,7 @@ def open_import(sealed: bytes, key: X25519PrivateKey, terms: msgspec.Struct) -> 
     if sealed[:1] != bytes([VERSION]):
         raise ncrypt_error(Status.NTE_BAD_VER, "the sealed import has a version not known here")
     try:
-        return _SUITE.decrypt(sealed[1:], key, _info(terms))
+        return SUITE.decrypt(sealed[1:], key, _info(terms))
     except (InvalidTag, ValueError):
         raise ncrypt_error(
             Status.NTE_BAD_DATA,

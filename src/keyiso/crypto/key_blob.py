@@ -22,6 +22,8 @@ from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 
 VERSION: Final = 1
+SECRET_BYTES: Final = 32
+"""Of a root."""
 _PREFIX: Final = struct.Struct("<BI")
 _NONCE_BYTES: Final = 12
 _TAG_BYTES: Final = 16
@@ -35,7 +37,7 @@ class Root:
     """16 bytes, public: the blob names it."""
     kind: RootKind
     secret: bytes
-    """32 bytes."""
+    """``SECRET_BYTES``."""
 
     def __repr__(self) -> str:
         return f"Root({self.root_id.hex()}, {self.kind})"

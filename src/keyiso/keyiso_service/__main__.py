@@ -1,6 +1,7 @@
 """``python -I -m keyiso.keyiso_service``: the KeyIso service. Started by the supervisor."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from keyiso.keyiso_service.ephemeral_keys import EphemeralKeys
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.key_uses import KeyUses
 from keyiso.keyiso_service.service import KeyIsoService
-from keyiso.keyiso_service.workers import Workers
+from keyiso.keyiso_service.workers import Workers, WorkerSockets
 from keyiso.server.heartbeat import start_heartbeat
 from keyiso.server.identity import new_identity
 from keyiso.server.loop import Loop
@@ -49,9 +50,18 @@ def main(arguments: list[str]) -> int:
     uses = KeyUses(loop, audit)
     store = KeyStore(loop, options.store, identity.boot_id)
     ephemerals = EphemeralStore(options.ephemerals, identity.boot_id)
+    vbs_wanted = options.ephemerals / "vbs-wanted"
     workers = Workers(
-        loop, options.service, options.worker, _revoked_keys(store), uses.take, quotas
+        loop,
+        options.service,
+        WorkerSockets(options.worker, options.vbs_worker),
+        _revoked_keys(store),
+        uses.take,
+        quotas,
+        wanted=lambda: _note(vbs_wanted),
     )
+    if options.vbs_at_start or vbs_wanted.exists():
+        workers.want_vbs()
     service = KeyIsoService(
         loop,
         identity,
@@ -79,6 +89,14 @@ def _event_writer(options: argparse.Namespace) -> EventWriter:
     return EventWriter(log, Journal(options.journal), Channels(options.events, tell))
 
 
+def _note(path: Path) -> None:
+    """Have the next KeyIso service of this boot know what this one did. Armed workers outlive it,
+    and must hear what is revoked.
+    """
+    with contextlib.suppress(OSError):  # a full disk; their lease ends
+        path.touch(mode=0o600)
+
+
 def _revoked_keys(store: KeyStore) -> Callable[[], tuple[bytes, ...]]:
     def revoked() -> tuple[bytes, ...]:
         try:
@@ -97,6 +115,8 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--events", type=Path, required=True)
     parser.add_argument("--journal", type=Path)
     parser.add_argument("--worker", type=Path, action="append", default=[])
+    parser.add_argument("--vbs-worker", type=Path, action="append", default=[])
+    parser.add_argument("--vbs-at-start", action="store_true")
     parser.add_argument("--system", action="store_true")
     parser.add_argument("--manager-uid", type=int, action="append", default=[])
     parser.add_argument("--manager-gid", type=int, action="append", default=[])

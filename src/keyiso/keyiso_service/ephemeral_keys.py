@@ -9,11 +9,10 @@ import itertools
 from collections import Counter
 from typing import Any, Final
 
-from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import KeyHeader
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.keyiso_service.client import Client
-from keyiso.keyiso_service.workers import Workers
+from keyiso.keyiso_service.workers import Workers, level_of_blob
 from keyiso.quotas import Quotas
 from keyiso.server.identity import Identity
 from keyiso.server.loop import Loop
@@ -80,7 +79,9 @@ class EphemeralKeys:
         header = await self.authenticated(client, call.operation.blob, call)
         self._store.remove(header.key_id)
         hops = self._identity.onward(call.hops, "ReleaseEphemeral")
-        await self._workers.revoke(client.peer.uid, (header.key_id,), trace=call.trace, hops=hops)
+        await self._workers.revoke(
+            client.peer.uid, (header.key_id,), header.level, trace=call.trace, hops=hops
+        )
         return Done()
 
     async def authenticated(self, client: Client, blob: bytes, call: Call[Any]) -> KeyHeader:
@@ -88,8 +89,8 @@ class EphemeralKeys:
 
         Raises ``KEYISO_E_EPHEMERAL_GONE`` for a key of somebody else.
         """
-        read_header(blob)  # what is no blob is not worth a worker's time
-        worker = self._workers.any()
+        # What is no blob is not worth a worker's time.
+        worker = self._workers.any(level_of_blob(blob))
         hops = self._identity.onward(call.hops, type(call.operation).__name__)
         async with self._workers.turn(worker, client):
             answer = await worker.call(Authenticate(blob), trace=call.trace, hops=hops)

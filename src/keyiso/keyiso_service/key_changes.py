@@ -15,7 +15,8 @@ import msgspec
 from keyiso.crypto.algorithms import takes_long_to_generate
 from keyiso.crypto.import_seal import check_import_length, takes_long_to_validate
 from keyiso.crypto.key_blob import read_header
-from keyiso.crypto.key_header import KeyHeader, Right, Scope
+from keyiso.crypto.key_header import KeyHeader, Level, Right, Scope
+from keyiso.crypto.levels import check_not_lowered
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.access import Authority, check_access, no_such_key
 from keyiso.keyiso_service.audit import Audit
@@ -60,7 +61,9 @@ from keyiso.wire.operations import (
 _OVERWRITE_TRIES: Final = 8
 """Rounds of an overwrite that finds, at its commit, that another one was faster."""
 
-_DAMAGED: Final = frozenset({Status.NTE_BAD_DATA, Status.NTE_BAD_VER})
+_DAMAGED: Final = frozenset(
+    {Status.NTE_BAD_DATA, Status.NTE_BAD_VER, Status.NTE_VBS_CANNOT_DECRYPT_KEY}
+)
 """What is said of a stored key that cannot be read, whatever is restored beside it."""
 
 Maker = Callable[[KeyGrant], Awaitable[Sealed]]
@@ -99,7 +102,7 @@ class KeyChanges:
 
         async def generate(grant: KeyGrant) -> Sealed:
             terms = operation.terms
-            worker = self._workers.for_generation(terms.algorithm)
+            worker = self._workers.for_generation(terms.algorithm, terms.level)
             long = takes_long_to_generate(terms.algorithm, terms.bits)
             async with self._workers.working_turn(worker, client, long=long):
                 return await worker.call(
@@ -268,6 +271,7 @@ class KeyChanges:
         if not terms.overwrite:
             raise _exists(terms)
         self._check_may_manage(client, present, terms.scope)
+        self._check_not_lowered(present, terms)
         return present
 
     async def _finished(self, wish: "_Wish", made: "_Change", *, repeated: bool) -> Created:
@@ -283,7 +287,9 @@ class KeyChanges:
             repeated=repeated,
         )
         if made.replaced:
-            await self._revoke(wish.client, wish.call, made.replaced)
+            # What a vbs key has replaced may have been of either level.
+            level: Level | None = "software" if made.header.level == "software" else None
+            await self._revoke(wish.client, wish.call, made.replaced, level)
         return Created(made.header, b"")
 
     async def _delete(self, client: Client, call: Call[DeleteKey]) -> Done:
@@ -294,7 +300,7 @@ class KeyChanges:
         uid, hashed = client.peer.uid, request_hash(operation)
         first = first_result(self._store.read, uid, operation.operation_id, hashed)
         if first is not None:
-            return await self._finish_deletion(client, call, first, repeated=True)
+            return await self._finish_deletion(client, call, first, None, repeated=True)
         meant = await self._meant(client, call)
         boot_id = self._identity.boot_id
 
@@ -310,13 +316,20 @@ class KeyChanges:
             remember(change, uid, operation.operation_id, first, self._quotas)
 
         await self._store.change(commit)
-        return await self._finish_deletion(client, call, meant.key_id, repeated=False)
+        level = _level_if_known(meant)
+        return await self._finish_deletion(client, call, meant.key_id, level, repeated=False)
 
     async def _finish_deletion(
-        self, client: Client, call: Call[DeleteKey], key_id: bytes, *, repeated: bool
+        self,
+        client: Client,
+        call: Call[DeleteKey],
+        key_id: bytes,
+        level: Level | None,
+        *,
+        repeated: bool,
     ) -> Done:
         self._audit.deleted(client, call, repeated=repeated)
-        await self._revoke(client, call, key_id)
+        await self._revoke(client, call, key_id, level)
         return Done()
 
     async def _meant(self, client: Client, call: Call[DeleteKey]) -> StoredKey:
@@ -346,9 +359,14 @@ class KeyChanges:
         What only keeps the key from being read for now, such as a missing root, is raised as it is.
         """
         try:
-            check_row(present, read_header(present.blob))
+            header = read_header(present.blob)
+            check_row(present, header)
             await self._workers.ask_any(
-                client, Authenticate(present.blob), trace=call.trace, hops=self._hops(call)
+                client,
+                Authenticate(present.blob),
+                header.level,
+                trace=call.trace,
+                hops=self._hops(call),
             )
         except NCryptError as error:
             if error.status in _DAMAGED:
@@ -365,6 +383,12 @@ class KeyChanges:
         else:
             check_access(present, header, client.peer, Right.MANAGE)
 
+    def _check_not_lowered(self, present: StoredKey, terms: KeyTerms) -> None:
+        """Whoever asked for protection does not lose it to a program that did not ask."""
+        level = _level_if_known(present)
+        if level is not None:
+            check_not_lowered(level, terms.level)
+
     def _check_may_manage_damaged(self, client: Client, scope: Scope) -> None:
         """The access list of a damaged key is not believed: whose scope it is decides."""
         if scope == "machine":
@@ -377,12 +401,15 @@ class KeyChanges:
     async def finish_revocations(self) -> None:
         """Revoke what an earlier KeyIso service took away and may not have told every worker."""
         left = self._store.read.revoked()
-        await self._workers.revoke(os.geteuid(), left, trace="", hops=())
+        await self._workers.revoke(os.geteuid(), left, None, trace="", hops=())
         self._store.revoked_everywhere(left)
 
-    async def _revoke(self, client: Client, call: Call[Any], key_id: bytes) -> None:
+    async def _revoke(
+        self, client: Client, call: Call[Any], key_id: bytes, level: Level | None
+    ) -> None:
         uid = client.peer.uid
-        await self._workers.revoke(uid, (key_id,), trace=call.trace, hops=self._hops(call))
+        hops = self._hops(call)
+        await self._workers.revoke(uid, (key_id,), level, trace=call.trace, hops=hops)
         self._store.revoked_everywhere((key_id,))
 
     def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:
@@ -428,6 +455,16 @@ def _change_of(result: bytes) -> _Change:
             "what the store remembers of this operation is damaged",
             "The store was edited or damaged. Restore it from a backup.",
         ) from None
+
+
+def _level_if_known(present: StoredKey) -> Level | None:
+    """None for a damaged key."""
+    try:
+        header = read_header(present.blob)
+        check_row(present, header)
+    except NCryptError:
+        return None
+    return header.level
 
 
 def _exists(terms: KeyTerms) -> NCryptError:

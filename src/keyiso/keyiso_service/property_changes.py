@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from keyiso import limits
-from keyiso.crypto.key_header import Right
+from keyiso.crypto.key_header import Level, Right
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.access import check_access_list, no_such_key
 from keyiso.keyiso_service.audit import Audit
@@ -14,7 +14,7 @@ from keyiso.keyiso_service.finding import find_key
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.remembering import first_result, remember
 from keyiso.keyiso_service.terms import check_operation_id, check_property, request_hash
-from keyiso.keyiso_service.workers import Workers
+from keyiso.keyiso_service.workers import Workers, level_of_blob
 from keyiso.names import check_property_name, decode_name, printable_name
 from keyiso.quotas import Quotas
 from keyiso.server.identity import Identity
@@ -75,6 +75,7 @@ class PropertyChanges:
             return await self._workers.ask_any(
                 client,
                 OpenProperty(stored.blob, operation.property_name, sealed),
+                level_of_blob(stored.blob),
                 trace=call.trace,
                 hops=self._hops(call),
             )
@@ -105,10 +106,17 @@ class PropertyChanges:
         """Replace the access list; nobody uses what was loaded under the old one."""
         access, boot_id = call.operation.access, self._identity.boot_id
         check_access_list(access)
+        level: Level | None = None
 
         async def prepare(key: StoredKey) -> _Edit:
+            nonlocal level
+            level = level_of_blob(key.blob)
             sealed = await self._workers.ask_any(
-                client, ChangeAccess(key.blob, access), trace=call.trace, hops=self._hops(call)
+                client,
+                ChangeAccess(key.blob, access),
+                level,
+                trace=call.trace,
+                hops=self._hops(call),
             )
 
             def edit(change: KeyTransaction) -> StoredKey:
@@ -120,7 +128,7 @@ class PropertyChanges:
         done = await self._change(client, call, prepare)
         key_ids = (call.operation.key_id,)
         uid = client.peer.uid
-        await self._workers.revoke(uid, key_ids, trace=call.trace, hops=self._hops(call))
+        await self._workers.revoke(uid, key_ids, level, trace=call.trace, hops=self._hops(call))
         self._store.revoked_everywhere(key_ids)
         return done
 

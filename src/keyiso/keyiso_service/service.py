@@ -10,7 +10,7 @@ from keyiso import limits
 from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import KeyHeader, Right
 from keyiso.errors import Hop, NCryptError, ncrypt_error
-from keyiso.keyiso_service.access import Authority, check_access
+from keyiso.keyiso_service.access import Authority, check_access, no_such_key
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client, bound_client, hash_of_group
 from keyiso.keyiso_service.ephemeral_keys import EphemeralKeys
@@ -21,7 +21,7 @@ from keyiso.keyiso_service.key_uses import KeyUses
 from keyiso.keyiso_service.property_changes import PropertyChanges
 from keyiso.keyiso_service.terms import check_provider
 from keyiso.keyiso_service.watching import Watching
-from keyiso.keyiso_service.workers import Workers
+from keyiso.keyiso_service.workers import Workers, level_of_worker
 from keyiso.names import check_name, printable_name
 from keyiso.quotas import Quotas
 from keyiso.server.connection import DONE, Connection, Endpoint, WithDescriptor
@@ -52,10 +52,12 @@ from keyiso.wire.operations import (
     Found,
     GetEventChannels,
     GetImportKey,
+    GetIsolation,
     GetProperty,
     GetServiceStatus,
     GetWorkerImportKey,
     ImportKey,
+    Isolation,
     KeyName,
     KeyNames,
     Load,
@@ -126,6 +128,7 @@ class KeyIsoService:
                 SetAccess: self._set_access,
                 AwaitChange: self._await_change,
                 GetServiceStatus: self._status,
+                GetIsolation: self._get_isolation,
                 ReportProviderFailure: self._report_provider_failure,
                 SetEventChannel: self._set_event_channel,
                 GetEventChannels: self._get_event_channels,
@@ -165,7 +168,7 @@ class KeyIsoService:
     async def _attach(self, connection: Connection, call: Call[Attach]) -> WithDescriptor:
         """Give the client one end of a socket pair, and a worker the other."""
         client = bound_client(connection)
-        worker = self._workers.next_holder(call.operation.avoid)
+        worker = self._workers.next_holder(call.operation.avoid, call.operation.level)
         channel_id = self._random(limits.CHANNEL_ID_BYTES)
         async with self._workers.turn(worker, client):
             instance_id = worker.peer_instance or b""
@@ -201,8 +204,11 @@ class KeyIsoService:
         try:
             async with self._workers.turn_at(operation.worker_instance, client):
                 # Found now, and not before it had to wait: what was revoked meanwhile is gone.
-                stored, _ = self._usable(client, operation)
+                stored, header = self._usable(client, operation)
                 worker = self._workers.with_instance(operation.worker_instance)
+                if header.level != level_of_worker(worker):
+                    # Replaced since the client looked, by a key that another worker opens.
+                    raise no_such_key(operation.scope, operation.name)
                 opened = await worker.call(
                     Load(operation.channel_id, client.peer.uid, stored.blob),
                     trace=call.trace,
@@ -268,7 +274,8 @@ class KeyIsoService:
     async def _get_import_key(
         self, connection: Connection, call: Call[GetImportKey]
     ) -> WorkerImportKey:
-        client, generator = bound_client(connection), self._workers.generator()
+        client = bound_client(connection)
+        generator = self._workers.generator(call.operation.level)
         async with self._workers.turn(generator, client):
             return await generator.call(
                 GetWorkerImportKey(), trace=call.trace, hops=self._hops(call)
@@ -294,6 +301,10 @@ class KeyIsoService:
     async def _await_change(self, connection: Connection, call: Call[AwaitChange]) -> Changes:
         partition = partition_of(call.operation.scope, bound_client(connection).peer.uid)
         return await self._watching.change(partition, call.operation.since)
+
+    def _get_isolation(self, connection: Connection, call: Call[GetIsolation]) -> Isolation:
+        bound_client(connection)
+        return self._workers.isolation()
 
     # --- events --------------------------------------------------------------------------------
 

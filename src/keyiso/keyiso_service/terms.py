@@ -7,6 +7,7 @@ import msgspec
 
 from keyiso import limits
 from keyiso.crypto.algorithms import algorithm_named, check_length
+from keyiso.crypto.levels import check_export_policy
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import NCRYPT_ALLOW_ALL_USAGES
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, NCRYPT_AES_ALGORITHM
@@ -16,6 +17,9 @@ from keyiso.wire.operations import KeyProperty, KeyTerms
 
 PROVIDERS: Final = frozenset({MS_KEY_STORAGE_PROVIDER})
 """The providers whose keys this service keeps."""
+
+LEVELS: Final = frozenset({"software", "vbs"})
+"""Of the keys that are made here."""
 
 EXPORT_POLICY_BITS: Final = 0x1F
 """Every NCRYPT_ALLOW_*_EXPORT and *_ARCHIVING flag."""
@@ -27,19 +31,17 @@ def check_terms(terms: KeyTerms, uid: int, *, imported: bool) -> None:
     check_provider(terms.provider)
     if terms.owner != uid:
         raise ncrypt_error(Status.NTE_PERM, f"uid {uid} cannot create keys for uid {terms.owner}")
-    if terms.lifetime == "persisted":
+    if terms.level not in LEVELS:
+        raise _unfit(f"this service makes no keys of level {terms.level}")
+    if terms.lifetime != "ephemeral":
         check_name(terms.name)
-    elif terms.lifetime != "ephemeral":
-        raise ncrypt_error(
-            Status.NTE_VBS_UNAVAILABLE,
-            "per-boot keys need a vbs trustlet, which this version does not have",
-        )
     elif terms.name or terms.overwrite or terms.scope != "user":
         raise _unfit("an ephemeral key has no name, replaces nothing and is its user's")
     if not 0 <= terms.usage <= NCRYPT_ALLOW_ALL_USAGES:
         raise _unfit("the key usage has bits that are not defined")
     if terms.export_policy & ~EXPORT_POLICY_BITS:
         raise _unfit("the export policy has bits that are not defined")
+    check_export_policy(terms.level, terms.export_policy)
     if imported:
         if terms.algorithm not in ("", NCRYPT_AES_ALGORITHM) or terms.bits:
             raise _unfit("an imported key brings its own algorithm and length")

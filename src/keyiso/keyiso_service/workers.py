@@ -2,12 +2,14 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from keyiso import limits
 from keyiso.crypto.algorithms import ALGORITHMS
+from keyiso.crypto.key_blob import read_header
+from keyiso.crypto.key_header import Level
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.client import Client
 from keyiso.keyiso_service.turns import Turns, Wanted
@@ -20,7 +22,9 @@ from keyiso.status import Status
 from keyiso.wire.messages import Operation, R_co
 from keyiso.wire.operations import (
     USES_FEATURE,
+    GetWorkerIsolation,
     GetWorkerStatus,
+    Isolation,
     RenewLease,
     Revoke,
     SealProperty,
@@ -29,86 +33,114 @@ from keyiso.wire.operations import (
     WorkerStatus,
 )
 
-GENERATOR = "software-generator"
-"""Does the work that takes longer than 20 ms, so that nobody waits behind it."""
+_GENERATOR: Final = "-generator"
+"""How the name of the worker ends that does the work that takes longer than 20 ms, so that nobody
+waits behind it."""
 
 _REVOCATIONS_AT_ONCE: Final = 64
 _STATUSES_AT_ONCE: Final = 16
 """Requests that ask every worker, and so take a call of each link."""
 
 
+class WorkerSockets(NamedTuple):
+    """Where the workers of an instance listen, by their level."""
+
+    software: Sequence[Path]
+    vbs: Sequence[Path] = ()
+
+
 class Workers:
-    """All workers of one kind: those that hold loaded keys, and the generator."""
+    """All workers: of each level those that hold loaded keys, and a generator.
+
+    The workers of level ``vbs`` are connected to, and so started, when one is first wanted.
+    """
 
     def __init__(
         self,
         loop: Loop,
         service: str,
-        sockets: Sequence[Path],
+        sockets: WorkerSockets,
         revoked: Callable[[], tuple[bytes, ...]],
         used: Callable[[Uses], None],
         quotas: Quotas,
+        *,
+        wanted: Callable[[], None] = lambda: None,
     ) -> None:
+        """``wanted`` is called before ``vbs`` workers are connected to for the first time."""
         self._loop = loop
+        self._service = service
         self._revoked = revoked
         self._used = used
-        self._links = tuple(
-            Link(
-                loop,
-                service,
-                path,
-                peer_service=path.stem,
-                frame_bytes=limits.CONTROL_FRAME_BYTES,
-                connected=self._connected,
-            )
-            for path in sockets
-        )
+        self._wanted = wanted
+        self._quotas = quotas
+        self._isolations: dict[Link, Isolation] = {}
+        """What each ``vbs`` worker said of itself since it was connected to."""
         self._turn = itertools.count()
-        self._turns = {link: Turns(limits.CALLS_PER_LINK) for link in self._links}
-        generations = quotas.limit("generations_per_user")
-        self._short_work, self._long_work = Turns(1, generations), Turns(1, generations)
+        self._turns: dict[Link, Turns] = {}
+        self._short_work: dict[Level, Turns] = {}
+        self._long_work: dict[Level, Turns] = {}
         self._revocations, self._statuses = Turns(_REVOCATIONS_AT_ONCE), Turns(_STATUSES_AT_ONCE)
         self._properties = Turns(limits.PROPERTIES_AT_ONCE)
+        self._vbs_sockets = sockets.vbs
+        self._links: dict[Level, tuple[Link, ...]] = {}
+        self._connect("software", sockets.software)
         self._renew_leases()
 
     @property
     def channels(self) -> int:
-        """Workers that hold loaded keys."""
-        return len(self._holders())
+        """Workers of one level that hold loaded keys."""
+        return len(self._holders("software"))
 
-    def next_holder(self, avoid: Collection[bytes]) -> Link:
+    def want_vbs(self) -> None:
+        """Connect to the ``vbs`` workers, which starts them."""
+        if "vbs" not in self._links:
+            self._wanted()
+            self._connect("vbs", self._vbs_sockets)
+
+    def isolation(self) -> Isolation:
+        """Whether there are armed workers, and what they can do."""
+        if not self._vbs_sockets:
+            return Isolation(
+                "unavailable",
+                "this instance serves no vbs keys",
+                "Start keyiso without `--vbs off`.",
+            )
+        self.want_vbs()
+        said = [self._isolations.get(link) for link in self._links["vbs"] if link.ready]
+        answers = sorted((one for one in said if one is not None), key=_usefulness)
+        return answers[-1] if answers else Isolation("starting", "the armed workers are starting")
+
+    def next_holder(self, avoid: Collection[bytes], level: Level) -> Link:
         """A worker for a new key channel, in turn, preferably none of those to avoid.
 
-        Raises ``KEYISO_E_STALE`` while none is running.
+        Raises ``KEYISO_E_STALE`` while none is running, ``NTE_VBS_UNAVAILABLE`` where none can.
         """
-        ready = [link for link in self._holders() if link.ready]
+        ready = [link for link in self._holders(level) if self._serves(link)]
         fresh = [link for link in ready if link.peer_instance not in avoid]
-        return _in_turn(fresh or ready, next(self._turn))
+        return self._in_turn(fresh or ready, level)
 
     def with_instance(self, instance_id: bytes) -> Link:
         """The worker that is still the one the caller means. Raises ``KEYISO_E_STALE``."""
-        for link in self._links:
-            if link.ready and link.peer_instance == instance_id:
+        for link in self._all():
+            if self._serves(link) and link.peer_instance == instance_id:
                 return link
         raise _not_running()
 
-    def any(self) -> Link:
-        """A running worker. Raises ``KEYISO_E_STALE`` while there is none."""
-        return _in_turn([link for link in self._links if link.ready], next(self._turn))
+    def any(self, level: Level) -> Link:
+        """A running worker. Raises as `next_holder` does."""
+        return self._in_turn([link for link in self._of(level) if self._serves(link)], level)
 
-    def for_generation(self, algorithm: str) -> Link:
-        """Who generates keys of this algorithm. Raises ``KEYISO_E_STALE``."""
+    def for_generation(self, algorithm: str, level: Level) -> Link:
+        """Who generates keys of this algorithm. Raises as `next_holder` does."""
         known = ALGORITHMS.get(algorithm)
         if known is None or known.slow_to_generate:
-            return self.generator()
-        return _in_turn([link for link in self._holders() if link.ready], next(self._turn))
+            return self.generator(level)
+        return self._in_turn([link for link in self._holders(level) if self._serves(link)], level)
 
-    def generator(self) -> Link:
-        """The generator, which also validates imports. Raises ``KEYISO_E_STALE``."""
-        for link in self._links:
-            if link.peer_service == GENERATOR and link.ready:
-                return link
-        raise _not_running()
+    def generator(self, level: Level) -> Link:
+        """The generator, which also validates imports. Raises as `next_holder` does."""
+        generators = (link for link in self._of(level) if _is_generator(link))
+        return self._in_turn([link for link in generators if self._serves(link)], level)
 
     def turn(self, link: Link, client: Client) -> "_Turn":
         """A client's turn at a worker: ``async with`` it, and call."""
@@ -116,7 +148,7 @@ class Workers:
 
     def turn_at(self, instance_id: bytes, client: Client) -> "_Turn":
         """The same by the worker's instance; for one that is not there nobody has to wait."""
-        found = (link for link in self._links if link.peer_instance == instance_id)
+        found = (link for link in self._all() if link.peer_instance == instance_id)
         turns = next((self._turns[link] for link in found), None)
         return _Turn(turns, client.peer.uid, client.here)
 
@@ -125,10 +157,10 @@ class Workers:
         beside it one that takes long. Entering raises ``KEYISO_E_LIMIT`` when too many of the
         user wait already.
         """
-        if link.peer_service != GENERATOR:
+        if not _is_generator(link):
             return self.turn(link, client)
         turns = self._long_work if long else self._short_work
-        return _Turn(turns, client.peer.uid, client.here)
+        return _Turn(turns[level_of_worker(link)], client.peer.uid, client.here)
 
     def property_turn(self, client: Client) -> "_Turn":
         """A client's turn to have a property sealed or opened: a few are, at a time, so that
@@ -137,20 +169,28 @@ class Workers:
         return _Turn(self._properties, client.peer.uid, client.here)
 
     async def revoke(
-        self, uid: int, key_ids: tuple[bytes, ...], *, trace: str, hops: tuple[Hop, ...]
+        self,
+        uid: int,
+        key_ids: tuple[bytes, ...],
+        level: Level | None,
+        *,
+        trace: str,
+        hops: tuple[Hop, ...],
     ) -> None:
-        """Take keys out of every worker. Returns when no worker holds them.
+        """Take keys of a level, or of one that is not known, out of every worker. Returns when no
+        worker holds them.
 
         A worker that ends meanwhile has lost its keys with its memory. One that is not reached
         is waited for: it may be alive and hold them.
         """
         async with _Turn(self._revocations, uid, _always):
+            links = self._all() if level is None else self._links.get(level, ())
             asked = [
                 promise
                 for part in _frames_of(key_ids)
-                for promise in self._ask_all(Revoke(part), trace, hops)
+                for promise in self._ask_all(links, Revoke(part), trace, hops)
             ]
-            for link in self._links:
+            for link in links:
                 await link.when_ready()  # whose connecting told it everything that is revoked
             for promise in asked:
                 await _unless_ended(promise)
@@ -165,29 +205,98 @@ class Workers:
     ) -> bytes:
         """A property's value, sealed for the key of a blob."""
         async with self.property_turn(client):
-            return (await self.ask_any(client, operation, trace=trace, hops=hops)).value
+            answer = await self.ask_any(
+                client, operation, level_of_blob(operation.blob), trace=trace, hops=hops
+            )
+            return answer.value
 
     async def ask_any(
-        self, client: Client, operation: Operation[R_co], *, trace: str, hops: tuple[Hop, ...]
+        self,
+        client: Client,
+        operation: Operation[R_co],
+        level: Level,
+        *,
+        trace: str,
+        hops: tuple[Hop, ...],
     ) -> R_co:
         """Have a running worker do something, when it is this client's turn."""
-        worker = self.any()
+        worker = self.any(level)
         async with self.turn(worker, client):
             return await worker.call(operation, trace=trace, hops=hops)
 
     async def status(self, client: Client) -> tuple[WorkerStatus, ...]:
         """What every running worker says of itself."""
         async with _Turn(self._statuses, client.peer.uid, client.here):
-            answers = [await _unless_ended(p) for p in self._ask_all(GetWorkerStatus(), "", ())]
+            asked = self._ask_all(self._all(), GetWorkerStatus(), "", ())
+            answers = [await _unless_ended(promise) for promise in asked]
         return tuple(answer for answer in answers if answer is not None)
 
     def _ask_all(
-        self, operation: Operation[Any], trace: str, hops: tuple[Hop, ...]
+        self,
+        links: Iterable[Link],
+        operation: Operation[Any],
+        trace: str,
+        hops: tuple[Hop, ...],
     ) -> list[Promise[Any]]:
-        return [link.call(operation, trace=trace, hops=hops) for link in self._links if link.ready]
+        return [
+            link.call(operation, trace=trace, hops=hops) for link in links if self._serves(link)
+        ]
 
-    def _holders(self) -> list[Link]:
-        return [link for link in self._links if link.peer_service != GENERATOR]
+    def _connect(self, level: Level, sockets: Iterable[Path]) -> None:
+        generations = self._quotas.limit("generations_per_user")
+        self._short_work[level] = Turns(1, generations)
+        self._long_work[level] = Turns(1, generations)
+        self._links[level] = tuple(
+            Link(
+                self._loop,
+                self._service,
+                path,
+                peer_service=path.stem,
+                frame_bytes=limits.CONTROL_FRAME_BYTES,
+                connected=self._connected if level == "software" else self._connected_to_pair,
+            )
+            for path in sockets
+        )
+        for link in self._links[level]:
+            self._turns[link] = Turns(limits.CALLS_PER_LINK)
+
+    def _of(self, level: Level) -> tuple[Link, ...]:
+        if level == "vbs":
+            self.want_vbs()
+        return self._links.get(level, ())
+
+    def _all(self) -> tuple[Link, ...]:
+        """Every worker that was connected to."""
+        return tuple(itertools.chain.from_iterable(self._links.values()))
+
+    def _holders(self, level: Level) -> list[Link]:
+        return [link for link in self._of(level) if not _is_generator(link)]
+
+    def _serves(self, link: Link) -> bool:
+        """It can be asked for what needs keys: a pair, when it has said that it is armed."""
+        if not link.ready or level_of_worker(link) == "software":
+            return link.ready
+        isolation = self._isolations.get(link)
+        return isolation is not None and isolation.state == "armed"
+
+    def _in_turn(self, links: Sequence[Link], level: Level) -> Link:
+        if links:
+            return links[next(self._turn) % len(links)]
+        if level == "vbs":
+            isolation = self.isolation()
+            if isolation.state == "unavailable":
+                raise ncrypt_error(Status.NTE_VBS_UNAVAILABLE, isolation.cause, isolation.action)
+        raise _not_running()
+
+    def _connected_to_pair(self, link: Link) -> None:
+        self._isolations.pop(link, None)  # of the process before
+        run_coroutine(self._hear_of_pair(link), _print_defect)
+
+    async def _hear_of_pair(self, link: Link) -> None:
+        with contextlib.suppress(NCryptError):  # it ended; the next one will be asked
+            self._isolations[link] = await link.call(GetWorkerIsolation())
+            if self._serves(link):
+                self._connected(link)
 
     def _connected(self, link: Link) -> None:
         """A worker that outlived a KeyIso service may hold what that one no longer revoked."""
@@ -204,8 +313,8 @@ class Workers:
                 self._used(await link.call(TakeUses()))
 
     def _renew_leases(self) -> None:
-        for link in self._links:
-            if link.ready:
+        for link in self._all():
+            if self._serves(link):
                 link.call(RenewLease())
         self._loop.call_later(limits.LEASE_SECONDS / _RENEWALS_PER_LEASE, self._renew_leases)
 
@@ -258,10 +367,23 @@ def _print_defect(outcome: Callable[[], None]) -> None:
         print_unexpected(error)
 
 
-def _in_turn(links: Sequence[Link], turn: int) -> Link:
-    if not links:
-        raise _not_running()
-    return links[turn % len(links)]
+def level_of_blob(blob: bytes) -> Level:
+    """Whose key it is, as it says itself; the worker that opens it makes sure."""
+    return read_header(blob).level
+
+
+def level_of_worker(link: Link) -> Level:
+    """The level of the keys that it opens."""
+    return "vbs" if link.peer_service.startswith("vbs-") else "software"
+
+
+def _is_generator(link: Link) -> bool:
+    return link.peer_service.endswith(_GENERATOR)
+
+
+def _usefulness(isolation: Isolation) -> tuple[bool, ...]:
+    roots = isolation.machine_root, isolation.boot_root
+    return (isolation.state == "armed", *(root == "present" for root in roots))
 
 
 def _not_running() -> NCryptError:

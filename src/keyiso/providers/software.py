@@ -62,6 +62,7 @@ from keyiso.providers.software_properties import (
     get_provider_property,
     set_provider_property,
 )
+from keyiso.providers.software_protection import protection_for
 from keyiso.status import Status
 from keyiso.wire.operations import (
     Created,
@@ -223,9 +224,8 @@ class SoftwareProvider:
     ) -> SoftwareKey:
         check_flags(flags, _CREATE_FLAGS)
         _check_key_spec(key_spec)
-        _refuse_vbs(flags)
         known = algorithm_named(algorithm)
-        draft = _draft(name, flags)
+        draft = self._draft(name, flags)
         draft.algorithm, draft.bits = known, known.lengths.default
         self._refuse_existing(draft)
         return SoftwareKey(draft=draft)
@@ -301,8 +301,7 @@ class SoftwareProvider:
             raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "importing under a key is not supported")
         if blob_type in PUBLIC_BLOBS:
             return SoftwareKey(public_key=import_public_blob(data, blob_type))
-        _refuse_vbs(flags)
-        draft = _draft(_text(parameters, NCRYPTBUFFER_PKCS_KEY_NAME), flags)
+        draft = self._draft(_text(parameters, NCRYPTBUFFER_PKCS_KEY_NAME), flags)
         if blob_type == NCRYPT_PKCS8_PRIVATE_KEY_BLOB:
             draft.imported = _clear_pkcs8(data, _text(parameters, NCRYPTBUFFER_PKCS_SECRET))
         elif blob_type == BCRYPT_KEY_DATA_BLOB:
@@ -341,6 +340,23 @@ class SoftwareProvider:
             ).value
         return len(blob) if probe else blob
 
+    def _draft(self, name: str | None, flags: int) -> Draft:
+        """What a key with these flags is to become, as far as they say it.
+
+        Raises ``NTE_VBS_UNAVAILABLE`` where they require what the machine does not give.
+        """
+        given = protection_for(self._binding, flags, named=name is not None)
+        overwrite = bool(flags & NCRYPT_OVERWRITE_KEY_FLAG) and name is not None
+        return Draft(
+            "user" if name is None else _scope(flags),
+            b"" if name is None else encode_name(name),
+            overwrite,
+            None,
+            0,
+            level=given.level,
+            lifetime=given.lifetime,
+        )
+
     def _refuse_existing(self, draft: Draft) -> None:
         """Tell early that a name is taken. What counts is decided when the key is finalized."""
         if not draft.name or draft.overwrite:
@@ -373,28 +389,22 @@ def _make(request: Request, draft: Draft, operation_id: bytes) -> Created:
         scope=draft.scope,
         owner=request.bound().uid,
         name=draft.name,
-        lifetime="persisted" if draft.name else "ephemeral",
+        lifetime=draft.lifetime,
         algorithm=draft.algorithm.name if draft.algorithm else "",
         bits=draft.bits,
         usage=draft.usage,
         export_policy=draft.export_policy,
         overwrite=draft.overwrite,
+        level=draft.level,
     )
     properties = tuple(
         KeyProperty(encode_property_name(name), value) for name, value in draft.properties.items()
     )
     if draft.imported is None:
         return request.control(CreateKey(terms, properties))
-    worker = request.control(GetImportKey())
+    worker = request.control(GetImportKey(draft.level))
     sealed = seal_import(draft.imported, worker.public_key, terms)
     return request.control(ImportKey(terms, worker.worker_instance, sealed, properties))
-
-
-def _draft(name: str | None, flags: int) -> Draft:
-    overwrite = bool(flags & NCRYPT_OVERWRITE_KEY_FLAG)
-    if name is None:
-        return Draft("user", b"", False, None, 0)
-    return Draft(_scope(flags), encode_name(name), overwrite, None, 0)
 
 
 def _scope(flags: int) -> Scope:
@@ -403,16 +413,6 @@ def _scope(flags: int) -> Scope:
 
 def _location(name: bytes, flags: int) -> KeyLocation:
     return KeyLocation(MS_KEY_STORAGE_PROVIDER, _scope(flags), name)
-
-
-def _refuse_vbs(flags: int) -> None:
-    """Never pretend: PREFER alone may fall back, and the key then says that it is software."""
-    if flags & (NCRYPT_REQUIRE_VBS_FLAG | NCRYPT_USE_PER_BOOT_KEY_FLAG):
-        raise ncrypt_error(
-            Status.NTE_VBS_UNAVAILABLE,
-            "this version of keyiso has no vbs trustlet",
-            "Use NCRYPT_PREFER_VBS_FLAG to accept a software key, or wait for a later version.",
-        )
 
 
 def _check_key_spec(key_spec: int) -> None:

@@ -7,9 +7,12 @@ from typing import Final, get_args
 
 from keyiso.crypto.algorithms import check_length
 from keyiso.crypto.ciphers import BLOCK_BYTES, TAG_BYTES, Mode
+from keyiso.crypto.levels import check_export_policy
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import (
     NCRYPT_ALLOW_ALL_USAGES,
+    NCRYPT_IMPL_SOFTWARE_FLAG,
+    NCRYPT_IMPL_VIRTUAL_ISOLATION_FLAG,
     NCRYPT_MACHINE_KEY_FLAG,
     NCRYPT_SIGNATURE_OPERATION,
 )
@@ -22,6 +25,7 @@ from keyiso.identifiers import (
     NCRYPT_CHAINING_MODE_PROPERTY,
     NCRYPT_ECC_CURVE_NAME_PROPERTY,
     NCRYPT_EXPORT_POLICY_PROPERTY,
+    NCRYPT_IMPL_TYPE_PROPERTY,
     NCRYPT_KEY_TYPE_PROPERTY,
     NCRYPT_KEY_USAGE_PROPERTY,
     NCRYPT_LENGTH_PROPERTY,
@@ -30,6 +34,8 @@ from keyiso.identifiers import (
     NCRYPT_PUBLIC_LENGTH_PROPERTY,
     NCRYPT_SIGNATURE_LENGTH_PROPERTY,
     NCRYPT_UNIQUE_NAME_PROPERTY,
+    NCRYPT_USE_PER_BOOT_KEY_PROPERTY,
+    NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY,
 )
 from keyiso.names import decode_name
 from keyiso.providers.software_key import Draft, SoftwareKey
@@ -120,6 +126,11 @@ def _curve_name(key: SoftwareKey) -> bytes:
     return utf16(f"nistP{key.algorithm.lengths.default}")
 
 
+def _impl_type(key: SoftwareKey) -> bytes:
+    isolated = NCRYPT_IMPL_VIRTUAL_ISOLATION_FLAG if key.level == "vbs" else 0
+    return dword(NCRYPT_IMPL_SOFTWARE_FLAG | isolated)
+
+
 def _lengths(key: SoftwareKey) -> bytes:
     known = key.algorithm.lengths
     return struct.pack("<4I", known.minimum, known.maximum, known.increment, known.default)
@@ -142,6 +153,9 @@ BUILT_IN: Final[Mapping[str, Callable[[SoftwareKey], bytes]]] = MappingProxyType
         NCRYPT_KEY_USAGE_PROPERTY: _usage,
         NCRYPT_EXPORT_POLICY_PROPERTY: _export_policy,
         NCRYPT_KEY_TYPE_PROPERTY: _key_type,
+        NCRYPT_IMPL_TYPE_PROPERTY: _impl_type,
+        NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY: lambda key: dword(key.level == "vbs"),
+        NCRYPT_USE_PER_BOOT_KEY_PROPERTY: lambda key: dword(key.lifetime == "per-boot"),
         KEYISO_ORIGIN_PROPERTY: lambda key: utf16(key.ready().header.origin),
     }
 )
@@ -164,6 +178,7 @@ def _set_usage(draft: Draft, usage: int) -> None:
 def _set_export_policy(draft: Draft, policy: int) -> None:
     if policy & ~_EXPORT_POLICY_BITS:
         raise _bad_value(NCRYPT_EXPORT_POLICY_PROPERTY, policy)
+    check_export_policy(draft.level, policy)
     draft.export_policy = policy
 
 

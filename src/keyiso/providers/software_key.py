@@ -6,7 +6,7 @@ from typing import Final
 from keyiso.client.reference import KeyReference
 from keyiso.crypto.algorithms import ALGORITHMS, Algorithm
 from keyiso.crypto.ciphers import Mode
-from keyiso.crypto.key_header import KeyHeader, Scope
+from keyiso.crypto.key_header import KeyHeader, Level, Lifetime, Scope
 from keyiso.crypto.key_types import PublicKey, bits_of
 from keyiso.crypto.public_keys import load_public_key
 from keyiso.errors import NCryptError, ncrypt_error
@@ -34,6 +34,8 @@ class Draft:
     """An import that waits for its finalizing."""
     usage: int = NCRYPT_ALLOW_ALL_USAGES
     export_policy: int = 0
+    level: Level = "software"
+    lifetime: Lifetime = "persisted"
     properties: dict[str, bytes] = field(default_factory=dict)
     """What is to be stored with the key."""
 
@@ -86,6 +88,19 @@ class SoftwareKey:
             self.ready()
             raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "an AES key has no public key")
         return self.public_key
+
+    @property
+    def level(self) -> Level:
+        """What protects the key; a public key needs nothing."""
+        if self.draft is not None:
+            return self.draft.level
+        return "software" if self.header is None else self.header.level
+
+    @property
+    def lifetime(self) -> Lifetime:
+        if self.draft is not None:
+            return self.draft.lifetime
+        return "ephemeral" if self.header is None else self.header.lifetime
 
     @property
     def header(self) -> KeyHeader | None:

@@ -19,8 +19,9 @@ from keyiso.supervisor.layout import (
     receive_at,
     take_lock,
 )
+from keyiso.supervisor.services import ServiceSettings, service_specs
 from keyiso.supervisor.spawn import User
-from keyiso.supervisor.supervisor import Supervisor, service_specs
+from keyiso.supervisor.supervisor import Supervisor
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -62,9 +63,10 @@ def _serve(options: argparse.Namespace) -> int:
     may_create_root = not instance.store.exists()
     make_directories(instance, keyiso, trustlet)
     link_runtime(instance, dict(os.environ))
-    specs = service_specs(
-        instance,
+    settings = ServiceSettings(
         workers=options.workers,
+        vbs=options.vbs != "off",
+        vbs_at_start=options.vbs == "at-start",
         keyiso=keyiso,
         trustlet=trustlet,
         manager_uids=_manager_uids(options),
@@ -73,6 +75,7 @@ def _serve(options: argparse.Namespace) -> int:
         journal=options.journal,
         limits_set=options.limit,
     )
+    specs = service_specs(instance, settings)
     listening = listen_at(instance.supervisor_socket, mode=0o666 if options.system else 0o600)
     # Services of other users send here; the kernel says who sent, so that the mode may be wide.
     beats = receive_at(instance.notify_socket, mode=0o622 if options.system else 0o600)
@@ -123,6 +126,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--detach", action="store_true")
     parser.add_argument("--journal", type=Path, default=JOURNAL_SOCKET)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--vbs", choices=("on-demand", "at-start", "off"), default="on-demand")
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     parser.add_argument("--keyiso-user", default="keyiso")
     parser.add_argument("--trustlet-user", default="keyiso-trustlet")

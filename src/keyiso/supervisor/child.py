@@ -3,21 +3,39 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from keyiso.server.loop import READ, Loop, Timer
 from keyiso.supervisor.backoff import Backoff
 from keyiso.supervisor.spawn import ServiceSpec, spawn
-from keyiso.supervisor.watchdog import TIMEOUT_SECONDS
+from keyiso.supervisor.watchdog import TIMEOUT_SECONDS, parent_of
 from keyiso.wire.operations import ProcessStatus
+
+Admission = Callable[[str], Sequence[str] | None]
+"""Asked with its name before a service is started: more arguments, or None to wait."""
+
+
+def _nothing_more(service: str) -> Sequence[str]:
+    return ()
 
 
 class Child:
     """Starts a service, notices its end by its pidfd, and starts it again."""
 
-    def __init__(self, loop: Loop, spec: ServiceSpec, ended: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        spec: ServiceSpec,
+        ended: Callable[["Child"], None],
+        admission: Admission = _nothing_more,
+    ) -> None:
         self.pid = 0
         """0 while it is not running."""
+        self.worker_pid = 0
+        """Of the worker that a guardian has started; 0 until it gave a sign of life."""
+        self.waits = False
+        """It may not start yet; who lets it calls `start` again."""
+        self._admission = admission
         self._loop = loop
         self._spec = spec
         self._ended = ended
@@ -29,20 +47,42 @@ class Child:
         self._stopping = False
         self._silence = Timer(lambda: None)
 
-    def start(self) -> None:
-        if self._stopping:
+    @property
+    def service(self) -> str:
+        return self._spec.service
+
+    def begin(self) -> None:
+        """Start, now or when somebody first asks for the service."""
+        if not self._spec.on_demand:
+            self.start()
             return
+        listening = next(iter(self._spec.sockets.values()))
+
+        def asked(events: int) -> None:
+            self._loop.forget(listening)
+            self.start()
+
+        self._loop.watch(listening, READ, asked)
+
+    def start(self) -> None:
+        """Start, as soon as it is admitted."""
+        more = None if self._stopping else self._admission(self.service)
+        self.waits = more is None
+        if more is not None:
+            self._start(more)
+
+    def _start(self, more: Sequence[str]) -> None:
         self._restarts += 1
         self._started = self._loop.clock.monotonic()
         self._started_at = self._loop.clock.time()
         try:
-            self.pid = spawn(self._spec)
+            self.pid = spawn(self._spec, *more)
         except OSError as error:  # no process or memory to be had just now
             self._start_again(f"cannot be started ({error.strerror})")
             return
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.watch(self._pidfd, READ, self._reap)
-        self.beat()
+        self._listen_for(self._spec.starting_seconds)
 
     def stop(self) -> None:
         """Ask the service to end, and start it no more."""
@@ -51,8 +91,20 @@ class Child:
 
     def beat(self) -> None:
         """The service's loop goes round."""
+        self._listen_for(TIMEOUT_SECONDS)
+
+    def is_of(self, pid: int) -> bool:
+        """A sign of life came from this service: from it, or from the worker that it guards."""
+        if pid in (self.pid, self.worker_pid):
+            return pid != 0
+        if self._spec.is_pair and self.pid and parent_of(pid) == self.pid:
+            self.worker_pid = pid
+            return True
+        return False
+
+    def _listen_for(self, seconds: float) -> None:
         self._silence.cancel()
-        self._silence = self._loop.call_later(TIMEOUT_SECONDS, self._hung)
+        self._silence = self._loop.call_later(seconds, lambda: self._hung(seconds))
 
     def kill(self) -> None:
         """End a service that did not end when it was asked."""
@@ -66,12 +118,13 @@ class Child:
             os.getuid() if user is None else user.uid,
             max(0, self._restarts),
             self._started_at,
+            self.worker_pid,
         )
 
-    def _hung(self) -> None:
+    def _hung(self, seconds: float) -> None:
         """Replace a service that serves nobody. SIGKILL also ends one that was stopped."""
         print(
-            f"keyiso: {self._spec.service} gave no sign of life for {TIMEOUT_SECONDS:g} s",
+            f"keyiso: {self._spec.service} gave no sign of life for {seconds:g} s",
             file=sys.stderr,
             flush=True,
         )
@@ -86,10 +139,10 @@ class Child:
         self._silence.cancel()
         self._loop.forget(self._pidfd)
         os.close(self._pidfd)
-        self.pid = 0
+        self.pid = self.worker_pid = 0
+        self._ended(self)
         if not self._stopping:
             self._start_again(f"ended ({_how(status)})")
-        self._ended()
 
     def _start_again(self, why: str) -> None:
         lifetime = self._loop.clock.monotonic() - self._started

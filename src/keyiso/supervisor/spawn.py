@@ -1,8 +1,10 @@
 """Starting a child: its sockets as systemd would pass them, its user, its fixed environment."""
 
+import contextlib
 import fcntl
 import os
 import pwd
+import resource
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +14,9 @@ from typing import Final
 from keyiso.interpreter import module_command
 from keyiso.server.startup import FIRST_DESCRIPTOR, die_with_parent
 from keyiso.supervisor.watchdog import TIMEOUT_SECONDS
+
+PAIR_STARTING_SECONDS: Final = 60.0
+"""A pair is armed in less than a second, unless the machine is busy or a TPM slow."""
 
 _HIGH_DESCRIPTOR: Final = 100
 
@@ -46,12 +51,23 @@ class ServiceSpec:
     """None: whoever the supervisor is."""
     notify: Path
     """Where the service's heartbeats go."""
+    on_demand: bool = False
+    """Started when somebody first connects to its first socket."""
+    is_pair: bool = False
+    """A guardian with its worker: it needs locked memory, and roots from its siblings."""
+
+    @property
+    def starting_seconds(self) -> float:
+        """When it must have given its first sign of life."""
+        return PAIR_STARTING_SECONDS if self.is_pair else TIMEOUT_SECONDS
 
 
-def spawn(spec: ServiceSpec) -> int:
-    """Start a service and return its pid. It dies with this process."""
+def spawn(spec: ServiceSpec, *more: str) -> int:
+    """Start a service, with more arguments for this once, and return its pid. It dies with this
+    process.
+    """
     supervisor = os.getpid()
-    command = module_command(spec.module, *spec.arguments)
+    command = module_command(spec.module, *spec.arguments, *more)
     pid = os.fork()
     if pid:
         return pid
@@ -65,6 +81,8 @@ def _become(spec: ServiceSpec, supervisor: int, command: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     _place(list(spec.sockets.values()))
+    if spec.is_pair:
+        _allow_locked_memory()
     if spec.user is not None:
         os.setgroups([])
         os.setresgid(spec.user.gid, spec.user.gid, spec.user.gid)
@@ -72,6 +90,15 @@ def _become(spec: ServiceSpec, supervisor: int, command: list[str]) -> None:
     die_with_parent(supervisor)
     os.chdir("/")
     os.execve(command[0], command, _environment(spec))  # noqa: S606 (fixed words)
+
+
+def _allow_locked_memory() -> None:
+    """Secret memory counts as locked. Who may not raise the limit leaves it to the guardian to
+    say how much is missing.
+    """
+    unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    with contextlib.suppress(ValueError, PermissionError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
 
 
 def _place(descriptors: list[int]) -> None:

@@ -5,6 +5,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from keyiso.server.loop import READ, Loop
@@ -17,10 +18,14 @@ _MESSAGE_BYTES: Final = 4096
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_UCRED.size) + socket.CMSG_SPACE(16 * 4)
 
 
-class Watchdog:
-    """Receives datagrams, and calls back with the sender's pid by the kernel's word."""
+Sign = Callable[[int, frozenset[bytes]], None]
+"""Called with the sender's pid, by the kernel's word, and the lines that it sent."""
 
-    def __init__(self, loop: Loop, receiving: socket.socket, beat: Callable[[int], None]) -> None:
+
+class Watchdog:
+    """Receives the datagrams of services."""
+
+    def __init__(self, loop: Loop, receiving: socket.socket, beat: Sign) -> None:
         self._socket = receiving
         self._beat = beat
         receiving.setblocking(False)
@@ -40,8 +45,17 @@ class Watchdog:
                 pid, _, _ = _UCRED.unpack(payload[: _UCRED.size])
             elif level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 _close_all(payload)  # nobody is asked to send any
-        if pid and b"WATCHDOG=1" in data.split(b"\n"):
-            self._beat(pid)
+        if pid:
+            self._beat(pid, frozenset(data.split(b"\n")))
+
+
+def parent_of(pid: int) -> int:
+    """Its parent's pid (proc(5)); 0 for a process that has ended."""
+    try:
+        data = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return 0
+    return int(data.rpartition(b")")[2].split()[1])
 
 
 def _close_all(payload: bytes) -> None:

@@ -1,7 +1,7 @@
 """What a worker does with keys: generate, import, open, sign. No I/O, no clients."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,6 +18,7 @@ from keyiso.crypto.import_seal import open_import
 from keyiso.crypto.key_blob import Root, read_header, seal_key, unseal_key
 from keyiso.crypto.key_header import AccessEntry, KeyHeader, Level, Origin, RootKind
 from keyiso.crypto.key_types import PrivateKey, SymmetricKey, bits_of
+from keyiso.crypto.levels import check_export_policy
 from keyiso.crypto.private_export import export_private_key
 from keyiso.crypto.private_keys import (
     generate_private_key,
@@ -55,6 +56,22 @@ class LoadedKey:
         return ALGORITHMS[self.header.algorithm].loaded_bytes + len(self.header.public_key)
 
 
+def missing_root(kind: RootKind) -> NCryptError:
+    """Why a worker cannot open what a root seals: its file was not there when it started."""
+    if kind == "machine":
+        return ncrypt_error(
+            Status.KEYISO_E_ROOT_MISSING,
+            "the machine root that seals stored keys is missing or damaged",
+            "Restore the instance's state directory from a backup and restart keyiso, which never"
+            " makes a new root over existing keys.",
+        )
+    return ncrypt_error(
+        Status.KEYISO_E_ROOT_MISSING,
+        "the boot root that seals ephemeral keys is missing or damaged",
+        "Remove it from the runtime directory and restart keyiso; ephemeral keys end with it.",
+    )
+
+
 class Engine:
     """The keys' side of a worker. ``level`` is the protection that this worker gives."""
 
@@ -64,11 +81,18 @@ class Engine:
         machine_root: Root | None,
         boot_root: Root | None,
         *,
+        older_roots: Iterable[Root] = (),
+        missing: Callable[[RootKind], NCryptError] = missing_root,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        """``older_roots`` are machine roots that were replaced: they still open what they sealed.
+        ``missing`` says why there is no root of a kind.
+        """
         self._level: Final = level
         self._machine_root = machine_root
         self._boot_root = boot_root
+        self._older_roots = {root.root_id: root for root in older_roots}
+        self._missing = missing
         self._random = random
         self._import_key = X25519PrivateKey.generate()
 
@@ -185,9 +209,13 @@ class Engine:
     def _seal(
         self, key: PrivateKey, terms: KeyTerms, grant: KeyGrant, algorithm: str, origin: Origin
     ) -> Sealed:
-        root = self._machine_root if terms.lifetime == "persisted" else self._boot_root
-        if root is None:
-            raise _no_root("machine" if terms.lifetime == "persisted" else "boot")
+        if terms.level != self._level:
+            raise ncrypt_error(
+                Status.NTE_INVALID_PARAMETER,
+                f"a {self._level} worker makes no key of level {terms.level}",
+            )
+        check_export_policy(self._level, terms.export_policy)
+        root = self._root("machine" if terms.lifetime == "persisted" else "boot")
         header = KeyHeader(
             root_id=root.root_id,
             root_kind=root.kind,
@@ -210,13 +238,17 @@ class Engine:
         )
         return Sealed(seal_key(root, header, private_key_bytes(key), random=self._random), header)
 
-    def _root_of(self, header: KeyHeader) -> Root:
-        root = self._boot_root if header.root_kind == "boot" else self._machine_root
+    def _root(self, kind: RootKind) -> Root:
+        root = self._boot_root if kind == "boot" else self._machine_root
         if root is None:
-            raise _no_root(header.root_kind)
+            raise self._missing(kind)
+        return root
+
+    def _root_of(self, header: KeyHeader) -> Root:
+        root = self._root(header.root_kind)
         if header.root_kind == "boot" and header.root_id != root.root_id:
             raise _boot_is_over(header)
-        return root
+        return self._older_roots.get(header.root_id, root)
 
 
 def _symmetric(key: LoadedKey) -> SymmetricKey:
@@ -251,19 +283,4 @@ def _boot_is_over(header: KeyHeader) -> NCryptError:
         Status.NTE_VBS_CANNOT_DECRYPT_KEY,
         "the per-boot key was made in an earlier boot",
         "Create a new key; this one can only be deleted.",
-    )
-
-
-def _no_root(kind: RootKind) -> NCryptError:
-    if kind == "machine":
-        return ncrypt_error(
-            Status.KEYISO_E_ROOT_MISSING,
-            "the machine root that seals stored keys is missing or damaged",
-            "Restore the instance's state directory from a backup and restart keyiso, which never"
-            " makes a new root over existing keys.",
-        )
-    return ncrypt_error(
-        Status.KEYISO_E_ROOT_MISSING,
-        "the boot root that seals ephemeral keys is missing or damaged",
-        "Remove it from the runtime directory and restart keyiso; ephemeral keys end with it.",
     )

@@ -14,13 +14,12 @@ from typing import Final
 import msgspec
 
 from keyiso import limits
-from keyiso.crypto.key_blob import Root
+from keyiso.crypto.key_blob import SECRET_BYTES, Root
 from keyiso.crypto.key_header import RootKind
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 
 VERSION: Final = 1
-SECRET_BYTES: Final = 32
 
 
 class _RootFile(msgspec.Struct, frozen=True, array_like=True):

@@ -7,7 +7,7 @@ a socket pair for every key channel, by the KeyIso service.
 
 import os
 import socket
-from typing import Any
+from typing import Any, Final
 
 from keyiso import limits
 from keyiso.crypto.algorithms import takes_long_to_generate
@@ -42,8 +42,10 @@ from keyiso.wire.operations import (
     ExportPrivate,
     Generate,
     GetWorkerImportKey,
+    GetWorkerIsolation,
     GetWorkerStatus,
     Import,
+    Isolation,
     LinkOperation,
     Load,
     Opened,
@@ -66,6 +68,8 @@ from keyiso.wire.operations import (
     WorkerStatus,
 )
 
+_NOT_ISOLATED: Final = Isolation("unavailable", "this worker keeps software keys")
+
 _KeyOperation = Sign | SignBatch | Decrypt | Derive | Encipher | Decipher | ExportPrivate
 
 
@@ -82,10 +86,12 @@ class Worker:
         *,
         cache: KeyCache | None = None,
         background: Background | None = None,
+        isolation: Isolation = _NOT_ISOLATED,
     ) -> None:
-        """An armed worker brings a cache whose memory cannot grow, and the one thread that was
-        started before it was armed.
+        """An armed worker brings a cache whose memory cannot grow, the one thread that was started
+        before it was armed, and what was found when it was.
         """
+        self._isolation = isolation
         self._loop = loop
         self._identity = identity
         self._engine = engine
@@ -144,6 +150,7 @@ class Worker:
                 OpenProperty: self._open_property,
                 ChangeAccess: self._change_access,
                 TakeUses: self._take_uses,
+                GetWorkerIsolation: self._get_isolation,
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=self._admit_keyiso,
@@ -263,6 +270,9 @@ class Worker:
             self._uses.failures,
             self._uses.lost,
         )
+
+    def _get_isolation(self, connection: Connection, call: Call[GetWorkerIsolation]) -> Isolation:
+        return self._isolation
 
     async def _take_uses(self, connection: Connection, call: Call[TakeUses]) -> Uses:
         await self._uses.due()

@@ -6,12 +6,12 @@
 * supervision: anybody, of the supervisor.
 """
 
-from typing import Final
+from typing import Final, Literal
 
 from keyiso.crypto.agreement import Derivation
 from keyiso.crypto.ciphers import CipherParameters
 from keyiso.crypto.encryption import EncryptionPadding
-from keyiso.crypto.key_header import AccessEntry, KeyHeader, Lifetime, Scope
+from keyiso.crypto.key_header import AccessEntry, KeyHeader, Level, Lifetime, Scope
 from keyiso.crypto.signatures import Padding
 from keyiso.wire.messages import Operation, Result
 
@@ -54,6 +54,35 @@ class Created(Result, frozen=True, array_like=True):
     header: KeyHeader
     blob: bytes
     """The sealed key for an ephemeral one, which its client keeps; empty otherwise."""
+
+
+IsolationState = Literal["armed", "starting", "unavailable"]
+RootState = Literal["present", "absent", "degraded"]
+
+
+class ShieldFinding(Result, frozen=True, array_like=True):
+    """What an armed worker found of one protection, by trying."""
+
+    shield: str
+    answer: str
+    """``yes``, ``no`` or ``unknown``."""
+    evidence: str
+
+
+class Isolation(Result, frozen=True, array_like=True):
+    """Whether there are ``vbs`` workers, and what they can do."""
+
+    state: IsolationState
+    cause: str = ""
+    """Why they are not armed."""
+    action: str = ""
+    findings: tuple[ShieldFinding, ...] = ()
+    machine_root: RootState = "absent"
+    """``absent``: none was enrolled. ``degraded``: it is there and cannot be opened now."""
+    boot_root: RootState = "absent"
+    root_cause: str = ""
+    """Why a root is degraded."""
+    root_action: str = ""
 
 
 class WorkerImportKey(Result, frozen=True, array_like=True):
@@ -112,6 +141,8 @@ class ProcessStatus(Result, frozen=True, array_like=True):
     restarts: int
     started: float
     """Seconds since 1970-01-01 UTC."""
+    worker_pid: int = 0
+    """Of the worker that a guardian has; 0 for a process that is no guardian."""
 
 
 class SupervisorStatus(Result, frozen=True, array_like=True):
@@ -234,6 +265,8 @@ class KeyTerms(Result, frozen=True, array_like=True):
     usage: int
     export_policy: int
     overwrite: bool
+    level: Level = "software"
+    """What protects it; the worker that makes it has this level, or refuses."""
 
 
 class KeyProperty(Result, frozen=True, array_like=True):
@@ -266,6 +299,8 @@ class Bind(Operation[Bound], frozen=True, array_like=True, tag=1):
 class Attach(Operation[Attached], frozen=True, array_like=True, tag=2):
     avoid: tuple[bytes, ...] = ()
     """Worker instances that this client already has a channel to."""
+    level: Level = "software"
+    """Of the keys that the channel is for."""
 
 
 class OpenKey(Operation[Opened], frozen=True, array_like=True, tag=3):
@@ -294,7 +329,7 @@ class CreateKey(Operation[Created], frozen=True, array_like=True, tag=6):
 
 
 class GetImportKey(Operation[WorkerImportKey], frozen=True, array_like=True, tag=7):
-    pass
+    level: Level = "software"
 
 
 class ImportKey(Operation[Created], frozen=True, array_like=True, tag=8):
@@ -372,6 +407,10 @@ class AwaitChange(Operation[Changes], frozen=True, array_like=True, tag=16):
     """The count that the caller knows; -1 for none, which is answered at once."""
 
 
+class GetIsolation(Operation[Isolation], frozen=True, array_like=True, tag=17):
+    """Whether ``vbs`` keys can be had; asking starts the workers that hold them."""
+
+
 class ReportProviderFailure(Operation[Done], frozen=True, array_like=True, tag=20):
     """A provider could not be opened in the client's process. The client's own word."""
 
@@ -408,6 +447,7 @@ ControlOperation = (
     | GetProperty
     | SetAccess
     | AwaitChange
+    | GetIsolation
     | ReportProviderFailure
     | SetEventChannel
     | GetEventChannels
@@ -575,6 +615,10 @@ class TakeUses(Operation[Uses], frozen=True, array_like=True, tag=13):
     """
 
 
+class GetWorkerIsolation(Operation[Isolation], frozen=True, array_like=True, tag=14):
+    """What a ``vbs`` worker has, or why it could not be armed."""
+
+
 LinkOperation = (
     AddChannel
     | Load
@@ -589,7 +633,26 @@ LinkOperation = (
     | OpenProperty
     | ChangeAccess
     | TakeUses
+    | GetWorkerIsolation
 )
+
+# --- pair: an armed worker to another one of its instance ---------------------------------------
+
+
+class SharedRoots(Result, frozen=True, array_like=True):
+    """The roots of an armed worker, sealed to who asked (`keyiso.crypto.root_seal`)."""
+
+    sealed: bytes
+
+
+class ShareRoots(Operation[SharedRoots], frozen=True, array_like=True, tag=1):
+    """What a worker asks that was armed a moment ago."""
+
+    public_key: bytes
+    """X25519, 32 bytes; made after the asking worker was armed."""
+
+
+PairOperation = ShareRoots
 
 # --- supervision -------------------------------------------------------------------------------
 

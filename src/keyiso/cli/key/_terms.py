@@ -38,6 +38,7 @@ class Terms(TypedDict):
     usage: KeyUsage
     export_policy: ExportPolicy
     protection: Protection
+    per_boot: bool
 
 
 def term_options(command: F) -> F:
@@ -93,5 +94,8 @@ _OPTIONS: Final = (
         callback=_protection,
         help="How the key is isolated: require-vbs fails where the machine cannot, prefer-vbs"
         " then makes a software key.",
+    ),
+    click.option(
+        "--per-boot", is_flag=True, help="The key ends with this boot of the machine; needs vbs."
     ),
 )

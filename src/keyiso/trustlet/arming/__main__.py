@@ -19,7 +19,7 @@ _HEAP_BYTES = 1 << 20
 def main(arguments: list[str]) -> int:
     if arguments != [WORKER]:
         command = python_command("-m", "keyiso.trustlet.arming", WORKER)
-        return run_guardian(WorkerStart(command, {"LANG": "C.UTF-8"}))
+        return run_guardian(WorkerStart(command, {"LANG": "C.UTF-8"})).status
     try:
         prepare_heap(_HEAP_BYTES)
         findings = become_armed()

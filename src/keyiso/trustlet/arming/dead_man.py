@@ -34,6 +34,10 @@ class DeadManSwitch:
         self._setting = (ctypes.c_long * 4)()  # struct itimerspec: interval, then the first time
         self.put_off(seconds)
 
+    def switch_off(self) -> None:
+        """Live on."""
+        self.put_off(0)
+
     def put_off(self, seconds: int) -> None:
         """Die in so many seconds from now, rather than earlier."""
         self._setting[2] = seconds

@@ -18,9 +18,10 @@ from keyiso.trustlet.arming.guardian_filter import guardian_table
 from keyiso.trustlet.arming.handshake import ENVIRONMENT_NAME, Handshake, Step, handshake_pair
 from keyiso.trustlet.arming.kernel import (
     allow_tracer,
-    cannot_arm,
+    disturbed,
     forbid_dumps,
     forbid_new_privileges,
+    may_not_trace,
     this_machine,
 )
 from keyiso.trustlet.arming.mappings import regions_of
@@ -70,21 +71,33 @@ class WorkerStart:
     With LISTEN_FDS in the environment, LISTEN_PID becomes the worker's."""
 
 
+@dataclass(frozen=True, slots=True)
+class NotArmed:
+    """There is no pair."""
+
+    status: int
+    """For the process to end with: the worker's own exit status, or `EXIT_FAILED`."""
+    reason: NCryptError | OSError
+
+
+PYTHON_FLAGS: Final = ("-P", "-s")
+"""This Python for a worker: isolated as ``-I`` does it, but for the environment, which is ours and
+has the settings of its allocator."""
+
+
 def python_command(*arguments: str) -> tuple[str, ...]:
-    """This Python for a worker: isolated as ``-I`` does it, but for the environment, which is ours
-    and has the settings of its allocator.
-    """
-    return (sys.executable, "-P", "-s", *arguments)
+    """What runs a program of a worker."""
+    return (sys.executable, *PYTHON_FLAGS, *arguments)
 
 
-def run_guardian(worker: WorkerStart) -> int:
+def run_guardian(worker: WorkerStart) -> NotArmed:
     """Be the guardian of a worker: the last thing that a process does.
 
     It has dropped its privileges already, has one thread, and holds nothing worth reading. Once
     the worker is armed this returns no more: the process ends with 0 when it was asked to end
     (SIGTERM, SIGINT), by SIGKILL when the worker ended, with `EXIT_WORKER` when it had to be ended.
-    Until then it returns an exit status: the worker's own, or `EXIT_FAILED` with the reason on
-    standard error.
+    Until then it returns why there is no pair, which it has also said on standard error. All
+    signals are blocked then.
     """
     block_signals()  # inherited by the worker; see there for the reason
     try:
@@ -92,7 +105,7 @@ def run_guardian(worker: WorkerStart) -> int:
         _harden()
     except (NCryptError, OSError) as error:
         _print(error)
-        return EXIT_FAILED
+        return NotArmed(EXIT_FAILED, error)
     handshake, theirs = handshake_pair()
     pid = _start(worker, theirs.fileno())
     theirs.close()
@@ -100,7 +113,8 @@ def run_guardian(worker: WorkerStart) -> int:
     try:
         _arm(pid, handshake, backing, alarm)
     except (NCryptError, OSError) as error:
-        return _give_up(pid, error)
+        alarm.switch_off()
+        return NotArmed(_give_up(pid, error), error)
     _stand_guard(pid, alarm)
 
 
@@ -173,14 +187,11 @@ def _stop(thread: int) -> None:
     try:
         seize(thread)
     except PermissionError:
-        raise cannot_arm(
-            "the guardian may not trace its worker",
-            "kernel.yama.ptrace_scope must be 0 or 1, and no debugger may hold the worker.",
-        ) from None
+        raise may_not_trace("the worker") from None
     interrupt(thread)
     while not (status := wait_for(thread)).interrupted:
         if not status.harmless:
-            raise cannot_arm(f"the worker {status} while it was being armed")
+            raise disturbed(f"the worker {status} while it was being armed")
         resume(thread)
 
 
@@ -190,7 +201,7 @@ def _check_watched_by(worker: int, watcher: int) -> None:
     The worker will believe what this says, so that it must not have been said by somebody else.
     """
     if watcher not in threads_of(worker) or tracer_of("self") != watcher:
-        raise cannot_arm("the guardian is not traced by its worker")
+        raise disturbed("the guardian is not traced by its worker")
 
 
 def _give_up(worker: int, error: Exception) -> int:

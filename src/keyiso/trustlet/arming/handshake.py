@@ -7,9 +7,11 @@ In this order, one message each:
     worker    WATCHED    and I am yours
     guardian  GUARDING   I have given up everything but guarding you
 
-Each side waits for so long and no longer: what stops the other one then ends both.
+Each side waits for so long and no longer: what stops the other one then ends both. In the place
+of any of its messages a worker may say FAILED, and why.
 """
 
+import contextlib
 import enum
 import os
 import socket
@@ -18,7 +20,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from keyiso.errors import NCryptError
-from keyiso.trustlet.arming.kernel import cannot_arm
+from keyiso.trustlet.arming.kernel import cannot_arm, disturbed
 
 ENVIRONMENT_NAME: Final = "KEYISO_GUARDIAN"
 """The descriptor of the worker's end, in its environment."""
@@ -27,6 +29,8 @@ PATIENCE_SECONDS: Final = 30.0
 """A worker warms up in well under a second; a busy machine may take a while to let it."""
 
 _MESSAGE: Final = struct.Struct("<BI")
+_TEXT_BYTES: Final = 2000
+"""Of a failure: a few sentences."""
 
 
 class Step(enum.IntEnum):
@@ -36,6 +40,8 @@ class Step(enum.IntEnum):
     MOVED = 2
     WATCHED = 3
     GUARDING = 4
+    FAILED = 5
+    """With a text instead of the number: the cause, a zero byte, what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +66,31 @@ class Handshake:
         Raises `VbsUnavailableError` when it takes another one, none in time, or has gone.
         """
         try:
-            message = self.connection.recv(_MESSAGE.size + 1)
+            message = self.connection.recv(1 + _TEXT_BYTES)
         except TimeoutError:
-            raise cannot_arm(
+            raise disturbed(
                 f"the {self.other} was silent for {PATIENCE_SECONDS:g} s, before {step.name}"
             ) from None
         except OSError:
             raise self._gone() from None
         if not message:
             raise self._gone()
+        if message[0] == Step.FAILED:
+            cause, _, action = message[1:].decode("utf-8", "replace").partition("\0")
+            raise cannot_arm(cause, action)
         if len(message) != _MESSAGE.size or message[0] != step:
             raise cannot_arm(f"the {self.other} did not say {step.name} in its turn")
         value: int = _MESSAGE.unpack(message)[1]
         return value
 
+    def fail(self, error: NCryptError) -> None:
+        """Tell the other side why there will be no pair, if it still listens."""
+        text = f"{error.cause}\0{error.action}".encode("utf-8", "replace")[:_TEXT_BYTES]
+        with contextlib.suppress(OSError):
+            os.write(self.connection.fileno(), bytes([Step.FAILED]) + text)
+
     def _gone(self) -> NCryptError:
-        return cannot_arm(f"the {self.other} ended before the pair was armed")
+        return disturbed(f"the {self.other} ended before the pair was armed")
 
 
 def handshake_pair() -> tuple[Handshake, socket.socket]:
@@ -84,6 +99,12 @@ def handshake_pair() -> tuple[Handshake, socket.socket]:
     ours.settimeout(PATIENCE_SECONDS)
     theirs.set_inheritable(True)
     return Handshake(ours, "worker"), theirs
+
+
+def tell_guardian(error: NCryptError) -> None:
+    """A worker's last word, when it cannot be armed."""
+    with contextlib.suppress(OSError, NCryptError):
+        handshake_of_worker().fail(error)
 
 
 def handshake_of_worker() -> Handshake:

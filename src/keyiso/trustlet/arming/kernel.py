@@ -4,9 +4,10 @@ import ctypes
 import functools
 import os
 import platform
+from pathlib import Path
 from typing import Final
 
-from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.errors import NCryptError, VbsUnavailableError, ncrypt_error
 from keyiso.status import Status
 from keyiso.trustlet.arming.machine import Machine
 from keyiso.trustlet.arming.x86_64 import X86_64
@@ -18,11 +19,36 @@ _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_SET_PTRACER: Final = 0x59616D61
 
+_YAMA_SCOPE: Final = Path("/proc/sys/kernel/yama/ptrace_scope")
+
 _MOST_ARGUMENTS: Final = 6
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
 _libc.syscall.argtypes = [ctypes.c_long] * (1 + _MOST_ARGUMENTS)
+
+
+class DisturbedError(VbsUnavailableError):
+    """Somebody is in the way, and may be gone the next time: the machine itself can arm."""
+
+
+def disturbed(cause: str, action: str = "") -> DisturbedError:
+    """Why there is no armed worker this time."""
+    return DisturbedError(Status.NTE_VBS_UNAVAILABLE, cause, action)
+
+
+def may_not_trace(whom: str) -> NCryptError:
+    """Why tracing was refused: by the machine's settings, or by somebody who was faster."""
+    try:
+        scope = int(_YAMA_SCOPE.read_text(encoding="ascii"))
+    except OSError:
+        scope = 0
+    if scope > 1:
+        return cannot_arm(
+            f"{whom} may not be traced: kernel.yama.ptrace_scope is {scope}",
+            "Set it to 0 or 1 (sysctl; scope 3 lasts until the next boot).",
+        )
+    return disturbed(f"{whom} may not be traced", "End the debugger that traces it.")
 
 
 def cannot_arm(cause: str, action: str = "") -> NCryptError:

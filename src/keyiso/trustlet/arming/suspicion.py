@@ -16,7 +16,7 @@ from keyiso.trustlet.arming.bpf import (
     PROG_GET_NEXT_ID,
     bpf,
 )
-from keyiso.trustlet.arming.kernel import cannot_arm
+from keyiso.trustlet.arming.kernel import disturbed
 from keyiso.trustlet.arming.mappings import Region, regions_of
 from keyiso.trustlet.arming.process import threads_of, tracer_of
 
@@ -35,19 +35,19 @@ _TRACING_TYPES: Final = {
 
 
 def check_unwatched(worker: int) -> None:
-    """Raise `VbsUnavailableError` when a debugger or a uprobe is at work on a pair.
+    """Raise `DisturbedError` when a debugger or a uprobe is at work on a pair.
 
     To be called by the guardian before it traces the worker.
     """
     for pid in (worker, os.getpid()):
         for thread in threads_of(pid):
             if tracer := tracer_of(thread):
-                raise cannot_arm(
+                raise disturbed(
                     f"process {tracer} traces the worker or its guardian",
                     "End the debugger, and let the worker start again.",
                 )
     if changed := next(_changed_code(worker, regions_of(worker)), None):
-        raise cannot_arm(
+        raise disturbed(
             f"code of the worker is not what its file holds: {changed}",
             "A uprobe or a breakpoint is there, or the file was replaced while it was loaded."
             " Remove it, and let the worker start again.",

@@ -24,6 +24,7 @@ from keyiso.crypto.encryption import EncryptionPadding, encrypt_rsa
 from keyiso.crypto.import_seal import seal_import
 from keyiso.crypto.key_blob import Root
 from keyiso.crypto.key_header import KeyHeader
+from keyiso.crypto.private_keys import generate_private_key, private_key_bytes
 from keyiso.crypto.public_keys import load_public_key
 from keyiso.crypto.signatures import NO_PADDING, Padding
 from keyiso.errors import NCryptError
@@ -31,8 +32,6 @@ from keyiso.flags import (
     BCRYPT_PAD_PKCS1,
     BCRYPT_PAD_PSS,
     NCRYPT_ALLOW_ALL_USAGES,
-    NCRYPT_ALLOW_EXPORT_FLAG,
-    NCRYPT_ALLOW_PLAINTEXT_EXPORT_FLAG,
     NCRYPT_PAD_OAEP_FLAG,
     NCRYPT_PAD_PKCS1_FLAG,
 )
@@ -40,7 +39,6 @@ from keyiso.identifiers import (
     BCRYPT_KDF_HASH,
     BCRYPT_KDF_HKDF,
     BCRYPT_KDF_HMAC,
-    BCRYPT_KEY_DATA_BLOB,
     NCRYPT_PKCS8_PRIVATE_KEY_BLOB,
 )
 from keyiso.quotas import Quotas
@@ -83,7 +81,6 @@ _CHANNEL: Final = b"c" * limits.CHANNEL_ID_BYTES
 _SECRET_BYTES: Final = 32
 _GRANT: Final = KeyGrant((), 1, b"")
 _NAME: Final = "name".encode("utf-16-le")
-_EXPORTABLE: Final = NCRYPT_ALLOW_EXPORT_FLAG | NCRYPT_ALLOW_PLAINTEXT_EXPORT_FLAG
 _SHORT_RSA_BITS: Final = ALGORITHMS["RSA"].lengths.minimum
 """Long ones take the same code, and longer."""
 
@@ -205,13 +202,13 @@ async def _rehearse_use(channel: RehearsalClient, slot: int, header: KeyHeader) 
 async def _rehearse_export_and_import(
     link: RehearsalClient, channel: RehearsalClient, slot: int, algorithm: Algorithm
 ) -> None:
+    with contextlib.suppress(NCryptError):  # no vbs key leaves, which is to be said
+        await channel.call(ExportPrivate(slot, NCRYPT_PKCS8_PRIVATE_KEY_BLOB, b""))
     if algorithm.family == "aes":
-        blob = await channel.call(ExportPrivate(slot, BCRYPT_KEY_DATA_BLOB, b""))
-        value, terms = blob.value[-algorithm.lengths.default // 8 :], _terms("AES", bits=0)
+        value, terms = os.urandom(algorithm.lengths.default // 8), _terms("AES", bits=0)
     else:
-        await channel.call(ExportPrivate(slot, NCRYPT_PKCS8_PRIVATE_KEY_BLOB, b"password"))
-        blob = await channel.call(ExportPrivate(slot, NCRYPT_PKCS8_PRIVATE_KEY_BLOB, b""))
-        value, terms = blob.value, _terms("", bits=0)
+        foreign = generate_private_key(algorithm, _terms(algorithm.name).bits)
+        value, terms = private_key_bytes(foreign), _terms("", bits=0)
     worker_key = (await link.call(GetWorkerImportKey())).public_key
     await link.call(Import(terms, _GRANT, seal_import(value, worker_key, terms)))
 
@@ -229,8 +226,9 @@ def _terms(algorithm: str, *, bits: int | None = None) -> KeyTerms:
         algorithm=algorithm,
         bits=bits,
         usage=NCRYPT_ALLOW_ALL_USAGES,
-        export_policy=_EXPORTABLE,
+        export_policy=0,
         overwrite=False,
+        level="vbs",
     )
 
 

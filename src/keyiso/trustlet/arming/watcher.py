@@ -10,7 +10,7 @@ import queue
 import threading
 from typing import Final
 
-from keyiso.trustlet.arming.kernel import cannot_arm
+from keyiso.trustlet.arming.kernel import may_not_trace
 from keyiso.trustlet.arming.ptrace import resume, seize, wait_for
 
 EXIT_GUARDIAN: Final = 71
@@ -36,11 +36,7 @@ class Watcher:
         outcome = self._outcome.get()
         if isinstance(outcome, int):
             return outcome
-        raise cannot_arm(
-            f"the worker may not trace its guardian ({outcome.strerror})",
-            "Nothing else may trace it: end the debugger, or set kernel.yama.ptrace_scope to 0"
-            " or 1.",
-        )
+        raise may_not_trace("the guardian")
 
     def _run(self) -> None:
         self._begin.acquire()

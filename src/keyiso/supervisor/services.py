@@ -1,0 +1,115 @@
+"""What an instance runs: the KeyIso service, and workers of each level with their generators."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyiso.paths import Instance
+from keyiso.supervisor.layout import listen_at
+from keyiso.supervisor.spawn import ServiceSpec, User
+
+GENERATOR = "generator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceSettings:
+    """What whoever starts an instance decides."""
+
+    workers: int
+    """Processes that hold keys, of each level; there is one more that generates them."""
+    vbs: bool = True
+    """Serve keys of level ``vbs``."""
+    vbs_at_start: bool = False
+    """Start their workers with the instance, rather than when one is first asked for."""
+    keyiso: User | None = None
+    trustlet: User | None = None
+    """Users of the services; None: whoever the supervisor is."""
+    manager_uids: Sequence[int] = ()
+    manager_gids: Sequence[int] = ()
+    may_create_root: bool
+    journal: Path
+    limits_set: Sequence[str] = ()
+    """``NAME=NUMBER`` each."""
+
+
+def service_specs(instance: Instance, settings: ServiceSettings) -> tuple[ServiceSpec, ...]:
+    """All services of an instance, with their listening sockets."""
+    software = _names("software", settings.workers)
+    vbs = _names("vbs", settings.workers) if settings.vbs else ()
+    control = listen_at(instance.control_socket, mode=0o666 if instance.system else 0o600)
+    service = ServiceSpec(
+        "keyiso",
+        "keyiso.keyiso_service",
+        (
+            f"--store={instance.store}",
+            f"--ephemerals={instance.ephemerals}",
+            f"--events={instance.events}",
+            f"--journal={settings.journal}",
+            *(f"--worker={instance.workers / name}.sock" for name in software),
+            *(f"--vbs-worker={instance.workers / name}.sock" for name in vbs),
+            *(("--vbs-at-start",) if settings.vbs_at_start else ()),
+            *(("--system",) if instance.system else ()),
+            *(f"--manager-uid={uid}" for uid in settings.manager_uids),
+            *(f"--manager-gid={gid}" for gid in settings.manager_gids),
+            *_lowered(settings),
+        ),
+        {"control": control.detach()},
+        settings.keyiso,
+        instance.notify_socket,
+    )
+    return (
+        service,
+        *(_software_worker(instance, settings, name) for name in software),
+        *(_pair(instance, settings, name) for name in vbs),
+    )
+
+
+def _names(level: str, workers: int) -> tuple[str, ...]:
+    return tuple(f"{level}-{role}" for role in (*range(workers), GENERATOR))
+
+
+def _software_worker(instance: Instance, settings: ServiceSettings, name: str) -> ServiceSpec:
+    arguments = (
+        *_of_every_worker(settings, name),
+        f"--machine-root={instance.software_machine_root}",
+        f"--boot-roots={instance.software_boot_roots}",
+        *(("--may-create-root",) if settings.may_create_root else ()),
+    )
+    return ServiceSpec(
+        name,
+        "keyiso.trustlet",
+        arguments,
+        {"link": _link(instance, settings, name)},
+        settings.trustlet,
+        instance.notify_socket,
+    )
+
+
+def _pair(instance: Instance, settings: ServiceSettings, name: str) -> ServiceSpec:
+    sharing = listen_at(instance.sharing_socket(name), mode=0o600, user=settings.trustlet)
+    return ServiceSpec(
+        name,
+        "keyiso.trustlet.pair",
+        (*_of_every_worker(settings, name), f"--enrolment={instance.vbs_enrolment}"),
+        {"link": _link(instance, settings, name), "roots": sharing.detach()},
+        settings.trustlet,
+        instance.notify_socket,
+        on_demand=not settings.vbs_at_start,
+        is_pair=True,
+    )
+
+
+def _of_every_worker(settings: ServiceSettings, name: str) -> Iterable[str]:
+    uid = os.geteuid() if settings.keyiso is None else settings.keyiso.uid
+    return (f"--service={name}", f"--keyiso-uid={uid}", *_lowered(settings))
+
+
+def _link(instance: Instance, settings: ServiceSettings, name: str) -> int:
+    """Where the KeyIso service reaches a worker."""
+    path = instance.workers / f"{name}.sock"
+    return listen_at(path, mode=0o600, user=settings.keyiso).detach()
+
+
+def _lowered(settings: ServiceSettings) -> tuple[str, ...]:
+    return tuple(f"--limit={setting}" for setting in settings.limits_set)

@@ -1,0 +1,17 @@
+"""How a ``vbs`` worker and its guardian are told what to be."""
+
+import argparse
+from pathlib import Path
+
+
+def parse_options(program: str, arguments: list[str]) -> argparse.Namespace:
+    """The same arguments for both of a pair."""
+    parser = argparse.ArgumentParser(prog=program)
+    parser.add_argument("--service", required=True)
+    parser.add_argument("--keyiso-uid", type=int, required=True)
+    parser.add_argument("--enrolment", type=Path, required=True)
+    parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
+    # What the supervisor adds at each start: where the roots are to come from.
+    parser.add_argument("--found-roots", action="store_true")
+    parser.add_argument("--ask", type=Path, action="append", default=[], metavar="SOCKET")
+    return parser.parse_args(arguments)

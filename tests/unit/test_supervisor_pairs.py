@@ -1,0 +1,102 @@
+"""Roots are made by one pair of a boot, and the others ask those that have them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from keyiso.supervisor.pairs import Pairs
+
+SOCKETS = {name: Path(f"/run/{name}.sock") for name in ("vbs-0", "vbs-1", "vbs-generator")}
+
+
+class Waiting:
+    """Pairs that are started again as soon as they may."""
+
+    def __init__(self) -> None:
+        self.pairs = Pairs(SOCKETS, self._again)
+        self.started: dict[str, Sequence[str]] = {}
+        self.waiting: list[str] = []
+
+    def start(self, service: str) -> None:
+        more = self.pairs.admit(service)
+        if more is None:
+            self.waiting.append(service)
+        else:
+            self.started[service] = more
+
+    def _again(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        for service in waiting:
+            self.start(service)
+
+
+def test_the_first_one_makes_the_roots_and_the_others_wait() -> None:
+    stand = Waiting()
+    for service in SOCKETS:
+        stand.start(service)
+
+    assert stand.started == {"vbs-0": ("--found-roots",)}
+    assert stand.waiting == ["vbs-1", "vbs-generator"]
+
+
+def test_those_that_waited_ask_the_one_that_has_them() -> None:
+    stand = Waiting()
+    for service in SOCKETS:
+        stand.start(service)
+    stand.pairs.ready("vbs-0", armed=True)
+
+    assert stand.waiting == []
+    assert stand.started["vbs-1"] == stand.started["vbs-generator"] == ("--ask=/run/vbs-0.sock",)
+
+
+def test_a_pair_that_ends_before_it_is_armed_is_followed_by_another_one() -> None:
+    stand = Waiting()
+    stand.start("vbs-0")
+    stand.start("vbs-1")
+    stand.pairs.ended("vbs-0")
+
+    assert stand.started["vbs-1"] == ("--found-roots",)
+    stand.start("vbs-0")
+    assert stand.waiting == ["vbs-0"]
+
+
+def test_a_pair_that_cannot_be_started_yet_keeps_its_place() -> None:
+    stand = Waiting()
+    stand.start("vbs-0")
+    stand.start("vbs-0")
+
+    assert stand.started == {"vbs-0": ("--found-roots",)}
+
+
+def test_one_that_cannot_be_armed_lets_the_next_one_say_so_too() -> None:
+    stand = Waiting()
+    stand.start("vbs-0")
+    stand.start("vbs-1")
+    stand.pairs.ready("vbs-0", armed=False)
+
+    assert stand.started["vbs-1"] == ("--found-roots",)
+
+
+def test_nobody_makes_roots_while_one_pair_has_them() -> None:
+    stand = Waiting()
+    for service in SOCKETS:
+        stand.start(service)
+    stand.pairs.ready("vbs-0", armed=True)
+    stand.pairs.ready("vbs-1", armed=True)
+    stand.pairs.ended("vbs-0")
+    stand.start("vbs-0")
+
+    assert stand.started["vbs-0"] == ("--ask=/run/vbs-1.sock",)
+
+
+def test_when_all_have_ended_roots_are_made_anew() -> None:
+    stand = Waiting()
+    stand.start("vbs-0")
+    stand.pairs.ready("vbs-0", armed=True)
+    stand.pairs.ended("vbs-0")
+    stand.start("vbs-1")
+
+    assert stand.started["vbs-1"] == ("--found-roots",)
+
+
+def test_a_service_that_is_no_pair_is_started_as_it_is() -> None:
+    assert Waiting().pairs.admit("keyiso") == ()
