@@ -165,6 +165,25 @@ TPM_CAPABILITY_PAGES: Final = 64
 TPM_STORED_BYTES: Final = 4096
 """What is stored of a sealed object: both its parts, and what its policy hangs on."""
 
+# --- enrolment: the machine roots that a TPM keeps -----------------------------------------------
+
+ENROLLED_ROOTS: Final = 16
+"""Machine roots of one enrolment: the newest and those before it. Each is unsealed at a start,
+which takes a TPM a second or so."""
+
+TPM_ADDRESS_BYTES: Final = 128
+"""Where a TPM is: the path of a device or a socket, which has 107 bytes at most."""
+
+RECOVERY_COPY_BYTES: Final = 128
+"""A root of 32 bytes, sealed to a recovery key: 49 bytes more."""
+
+ENROLMENT_BYTES: Final = ENROLLED_ROOTS * (TPM_STORED_BYTES + 2 * RECOVERY_COPY_BYTES) + 1024
+"""The file of an enrolment: its roots, each with its recovery copy, and a few fields."""
+
+RECOVERY_TEXT_BYTES: Final = 16 * 1024
+"""What is carried by hand between a machine that lost its roots and the one with the recovery key:
+copies of all roots, as text."""
+
 # --- resources of a service ------------------------------------------------------------------
 
 LOADED_KEY_BYTES: Final = 16 * 1024 * 1024

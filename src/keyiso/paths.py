@@ -97,9 +97,14 @@ class Instance:
         return self.state / "software-trustlet" / "machine-root"
 
     @property
+    def vbs_trustlet(self) -> Path:
+        """The directory of what ``vbs`` trustlets keep. Nothing in it is secret."""
+        return self.state / "vbs-trustlet"
+
+    @property
     def vbs_enrolment(self) -> Path:
-        """The machine root of ``vbs`` keys, as the TPM has sealed it."""
-        return self.state / "vbs-trustlet" / "enrolment"
+        """Which TPM keeps the machine roots of ``vbs`` keys, and the roots as it sealed them."""
+        return self.vbs_trustlet / "enrolment"
 
     @property
     def vbs_runtime(self) -> Path:

@@ -38,7 +38,7 @@ def make_directories(instance: Instance, keyiso: User | None, trustlet: User | N
         (instance.ephemerals, keyiso),
         (instance.software_machine_root.parent, trustlet),
         (instance.software_boot_roots, trustlet),
-        (instance.vbs_enrolment.parent, trustlet),
+        (instance.vbs_trustlet, trustlet),
         (instance.vbs_runtime, trustlet),
     ):
         make_private_directory(path, owner=None if user is None else user.uid)

@@ -6,7 +6,7 @@ the TPM, learns nothing and can only make it fail. A root cannot be sealed witho
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
@@ -85,6 +85,14 @@ def unseal_root(tpm: Tpm, root: SealedRoot) -> bytes:
             raise _explained(tpm, root, error) from None
 
 
+def check_root(tpm: Tpm, root: SealedRoot) -> None:
+    """Raise what `unseal_root` would, as far as SRK and PCRs tell it. Nothing is unsealed."""
+    with held_srk(tpm, root.srk) as srk, held_session(tpm, srk) as session:
+        error = _pcr_error(root, read_pcrs(tpm, root.pcrs.by_pcr, session))
+    if error is not None:
+        raise error
+
+
 def _seal_root(
     tpm: Tpm, secret: bytes, hierarchy: TPM_RH, srk: PinnedSrk, pcrs: PcrState
 ) -> SealedRoot:
@@ -124,10 +132,13 @@ def _explained(tpm: Tpm, root: SealedRoot, error: NCryptError) -> NCryptError:
         return damaged(SealedRoot, "the TPM that has its SRK did not make it")
     if error.status != Status.TPM_20_E_POLICY_FAIL:
         return error
+    return _pcr_error(root, read_pcrs(tpm, root.pcrs.by_pcr)) or error
+
+
+def _pcr_error(root: SealedRoot, held: Mapping[int, bytes]) -> NCryptError | None:
+    """What is wrong with what the PCRs hold; None when the root was sealed to that."""
     sealed_to = root.pcrs.by_pcr
-    changed = {
-        pcr: value for pcr, value in read_pcrs(tpm, sealed_to).items() if value != sealed_to[pcr]
-    }
+    changed = {pcr: value for pcr, value in held.items() if value != sealed_to[pcr]}
     if changed == {LATCH_PCR: extended(sealed_to[LATCH_PCR], LATCH_EVENT)}:
         return ncrypt_error(
             Status.KEYISO_E_TPM_LATCHED,
@@ -135,7 +146,7 @@ def _explained(tpm: Tpm, root: SealedRoot, error: NCryptError) -> NCryptError:
             "Restart the machine.",
         )
     if not changed:
-        return error
+        return None
     numbers = ", ".join(map(str, sorted(changed)))
     return ncrypt_error(
         Status.TPM_20_E_POLICY_FAIL,

@@ -50,6 +50,7 @@ def worker_table(guardian: int) -> Table:
             Rule("read", ALLOW, "wake-ups of the loop by the thread beside it; answers of a TPM"),
             Rule("write", ALLOW, "messages on standard error; commands to a TPM"),
             Rule("poll", ALLOW, "waiting for a TPM"),
+            Rule("clock_nanosleep", ALLOW, "waiting until a TPM is ready for a command"),
             Rule("getrandom", ALLOW, "random numbers for keys and nonces"),
             Rule("clock_gettime", ALLOW, "timers, where the vDSO cannot read the clock"),
             # The C library and Python.

@@ -95,6 +95,7 @@ X86_64: Final = Machine(
             "timer_create": 222,
             "timer_settime": 223,
             "clock_gettime": 228,
+            "clock_nanosleep": 230,
             "exit_group": 231,
             "epoll_wait": 232,
             "epoll_ctl": 233,
