@@ -41,6 +41,8 @@ Commands:
   status      What runs, since when, with how many keys.
   backup      Write all keys, sealed, to a file.
   restore     Bring the keys of a backup back.
+  tpm         The TPM that keeps the machine roots.
+  recovery    The machine roots after the TPM is lost.
   events      Who did what with keys, and what failed.
   serve       Run keyiso in the foreground.
   stop        End the keyiso that runs in the background.

@@ -8,6 +8,7 @@ from pathlib import Path
 from keyiso.errors import ncrypt_error
 from keyiso.paths import Instance
 from keyiso.status import Status
+from keyiso.supervisor.spawn import User
 
 _ROOT_UID = 0
 
@@ -48,3 +49,20 @@ def acting_as_owner(directory: Path) -> Iterator[None]:
             os.seteuid(_ROOT_UID)
     finally:
         os.setegid(group)
+
+
+def service_users(
+    instance: Instance, keyiso: str, trustlet: str
+) -> tuple[User | None, User | None]:
+    """Whom the services run as, if not as who starts them."""
+    if not instance.system or os.geteuid() != 0:
+        return None, None
+    try:
+        return User.named(keyiso), User.named(trustlet)
+    except KeyError as error:
+        raise ncrypt_error(
+            Status.NTE_NOT_FOUND,
+            f"there is no user {error.args[0]}, as whom a service is to run",
+            "Make both users, as `keyiso serve --system` says, or name others with --keyiso-user"
+            " and --trustlet-user.",
+        ) from None

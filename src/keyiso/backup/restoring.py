@@ -13,7 +13,7 @@ from pathlib import Path
 from keyiso.backup.contents import Contents
 from keyiso.backup.files import put_in_place
 from keyiso.backup.manifest import damaged
-from keyiso.backup.ownership import acting_as_owner
+from keyiso.backup.ownership import acting_as_owner, service_users
 from keyiso.backup.root_file import RootFile
 from keyiso.backup.sealed_root import open_root
 from keyiso.backup.snapshot import settle
@@ -21,7 +21,6 @@ from keyiso.errors import ncrypt_error
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.supervisor.layout import make_directories, make_state, take_lock
-from keyiso.supervisor.spawn import User
 from keyiso.trustlet.roots import machine_root_of_file
 
 
@@ -73,7 +72,7 @@ def install(
     """
     store, machine_root = instance.store, instance.software_machine_root
     if not (store.parent.exists() and machine_root.parent.exists()):
-        make_directories(instance, *_owners(instance, keyiso_user, trustlet_user))
+        make_directories(instance, *service_users(instance, keyiso_user, trustlet_user))
     kept = []
     if root is not None:
         with acting_as_owner(machine_root.parent):
@@ -82,18 +81,3 @@ def install(
         settle(store)
         kept.append(put_in_place(store, file))
     return tuple(path for path in kept if path is not None)
-
-
-def _owners(instance: Instance, keyiso: str, trustlet: str) -> tuple[User | None, User | None]:
-    """Whom the services run as, if not as who starts them."""
-    if not instance.system or os.geteuid() != 0:
-        return None, None
-    try:
-        return User.named(keyiso), User.named(trustlet)
-    except KeyError as error:
-        raise ncrypt_error(
-            Status.NTE_NOT_FOUND,
-            f"there is no user {error.args[0]}, as whom a service is to run",
-            "Make both users, as `keyiso serve --system` says, or name others with --keyiso-user"
-            " and --trustlet-user.",
-        ) from None

@@ -11,6 +11,8 @@ _COMMANDS = {
     "status": Lazy("keyiso.cli.status", "What runs, since when, with how many keys."),
     "backup": Lazy("keyiso.cli.backup", "Write all keys, sealed, to a file."),
     "restore": Lazy("keyiso.cli.restore", "Bring the keys of a backup back."),
+    "tpm": Lazy("keyiso.cli.tpm", "The TPM that keeps the machine roots."),
+    "recovery": Lazy("keyiso.cli.recovery", "The machine roots after the TPM is lost."),
     "events": Lazy("keyiso.cli.events", "Who did what with keys, and what failed."),
     "serve": Lazy("keyiso.cli.serve", "Run keyiso in the foreground."),
     "stop": Lazy("keyiso.cli.stop", "End the keyiso that runs in the background."),
