@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
+from keyiso.backup.files import new_file
 from keyiso.clock import SystemClock
 from keyiso.paths import server_instance
 from keyiso.trustlet.enrolment import (
     Enrolment,
     decode_enrolment,
+    encode_enrolment,
     open_tpm,
     unseal_machine_roots,
 )
@@ -67,6 +71,11 @@ class EnrolledMachine:
         assert ended.code not in (0, 2), ended.text + ended.errors
         assert (self.file.read_bytes() if self.file.exists() else None) == before
         return ended.errors
+
+    def replace(self, **changes: object) -> None:
+        """Write another enrolment, as somebody may who can write the disk."""
+        with new_file(self.file, replace=True) as file:
+            file.write(encode_enrolment(msgspec.structs.replace(self.enrolment, **changes)))
 
     def secrets(self) -> list[bytes]:
         """The machine roots, which the TPM gives to anybody who asks it before the latch falls."""

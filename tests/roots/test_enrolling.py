@@ -3,19 +3,18 @@
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from keyiso.backup.files import new_file
-from keyiso.cli._recovery_keys import read_private_key
+from keyiso.cli._recovery_keys import read_public_key
 from keyiso.crypto.key_blob import Root
-from keyiso.crypto.recovery import recovery_fingerprint, seal_for_recovery
+from keyiso.crypto.recovery import seal_for_recovery
 from keyiso.tpm.constants import TPM_ALG
 from keyiso.tpm.entity import Entity
 from keyiso.tpm.general_commands import TPM2_PCR_Extend
 from keyiso.tpm.latch import LATCH_PCR, extend_latch
 from keyiso.tpm.pcr import TPMT_HA
 from keyiso.tpm.session import EmptyPassword
-from keyiso.trustlet.enrolment import Enrolment, encode_enrolment
 from tests.cli.command import assert_reads, keyiso, on_terminal
 from tests.roots.machine import EnrolledMachine
 from tests.tpm.swtpm import Swtpm
@@ -319,14 +318,10 @@ def test_another_recovery_key_answers_nothing(machine: EnrolledMachine, tmp_path
 def test_a_recovery_copy_of_another_root_is_noticed(machine: EnrolledMachine) -> None:
     """Who writes the disk may put a copy in another one's place."""
     machine.enrol(recovery=True)
-    old = machine.enrolment
-    private_key = read_private_key(machine.recovery_key, None)
-    public_key = private_key.public_key().public_bytes_raw()
+    public_key = read_public_key(machine.public_recovery_key)
     copy = seal_for_recovery(Root(b"o" * 16, "machine", b"s" * 32), public_key)
-    roots = tuple(type(root)(root.root_id, root.sealed, copy) for root in old.roots)
-    swapped = Enrolment(old.tpm, old.unseal, roots, recovery_fingerprint(public_key))
-    with new_file(machine.file, replace=True) as file:
-        file.write(encode_enrolment(swapped))
+    root = msgspec.structs.replace(machine.enrolment.newest, recovery_copy=copy)
+    machine.replace(roots=(root,))
     with machine.restoring() as waiting:
         ended = keyiso(
             *("recovery", "answer", "-", "--yes", "--key", machine.recovery_key),
