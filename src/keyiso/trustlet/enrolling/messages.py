@@ -111,7 +111,10 @@ def receive(descriptor: int, decoder: msgspec.msgpack.Decoder[T]) -> T:
     (length,) = _LENGTH.unpack(_exactly(descriptor, _LENGTH.size))
     if length > _FRAME_BYTES:
         raise msgspec.DecodeError(f"the frame has {length} bytes")
-    return decoder.decode(_exactly(descriptor, length))
+    try:
+        return decoder.decode(_exactly(descriptor, length))
+    except (UnicodeDecodeError, RecursionError):
+        raise msgspec.DecodeError("the frame is not UTF-8, or nested too deep") from None
 
 
 def _exactly(descriptor: int, size: int) -> bytes:
