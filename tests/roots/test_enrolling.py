@@ -72,7 +72,7 @@ Machine root: ...
 Unsealed:     once-per-boot
 Recovery:     NONE: without this TPM the keys are lost
 Stored in:    /.../home/state/vbs-trustlet/enrolment
-The file is not secret; keep a copy of it. Without it the TPM can unseal nothing.
+The file is not secret, and the TPM opens nothing without it: `keyiso backup` has it.
 """,
     )
 
@@ -386,3 +386,25 @@ def test_who_answers_is_asked_first(machine: EnrolledMachine, tmp_path: Path) ->
     assert nobody.code == 2
     assert (code, b"BEGIN" in seen) == (1, False)
     assert machine.enrolment.newest.root_id.hex().encode() in seen
+
+
+# --- backups -----------------------------------------------------------------------------------
+
+
+def test_a_lost_machine_is_restored_from_a_backup_and_the_recovery_key(
+    machine: EnrolledMachine, other_tpm: Swtpm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.enrol(recovery=True)
+    roots = machine.secrets()
+    machine.run("key", "create", "web", "--algorithm", "ECDSA_P256")
+    backup = tmp_path / "backup"
+    machine.run("backup", backup)
+    machine.run("stop")
+    other = EnrolledMachine(other_tpm, tmp_path)
+    monkeypatch.setenv("KEYISO_HOME", str(tmp_path / "other home"))
+    restored = other.run("restore", backup, "--yes", "--json").json
+    assert restored["backup"]["has_enrolment"] and restored["enrolment"]
+    other.restore("--tpm", other.address)
+
+    assert other.secrets()[1:] == roots
+    assert not other.run("restore", backup, "--yes", "--json").json["enrolment"]

@@ -1,5 +1,6 @@
 """What a restore says before it is done, key by key."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -14,7 +15,9 @@ from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.store.schema import MACHINE
+from keyiso.trustlet.enrolment import EnrolledRoot, encode_enrolment
 from tests.unit.backups import SEALED_ROOT, make_store, manifest_of
+from tests.unit.test_trustlet_enrolment import ENROLMENT
 
 HERE, OTHER = b"h" * 16, b"o" * 16
 UID = 4242
@@ -43,6 +46,10 @@ def present(
     return Present({one.place: one for one in keys}, None, found, trouble)
 
 
+def root_of(root_id: bytes) -> EnrolledRoot:
+    return msgspec.structs.replace(ENROLMENT.newest, root_id=root_id)
+
+
 def instance(*, system: bool = False) -> Instance:
     return Instance(system, Path("/state"), Path("/run"), ())
 
@@ -54,6 +61,11 @@ def backup(tmp_path: Path) -> Contents:
 
 def with_keys(backup: Contents, *keys: HeldKey) -> Contents:
     return Contents(backup.manifest, keys)
+
+
+def with_enrolment(backup: Contents) -> Contents:
+    manifest = msgspec.structs.replace(backup.manifest, enrolment=encode_enrolment(ENROLMENT))
+    return Contents(manifest, backup.keys)
 
 
 def with_root(backup: Contents, root_id: bytes, *keys: HeldKey) -> Contents:
@@ -81,12 +93,14 @@ def test_what_becomes_of_each_key(backup: Contents) -> None:
     keys = {
         Fate.OPENS: [key("opens"), key("of the machine", uid=MACHINE)],
         Fate.ROOT_MISSING: [key("other root", root=software(OTHER))],
-        Fate.OTHER_LEVEL: [key("vbs", root=KeyRoot("vbs", "machine", OTHER))],
+        Fate.NEEDS_TPM: [key("vbs", root=KeyRoot("vbs", "machine", ENROLMENT.newest.root_id))],
+        Fate.OTHER_LEVEL: [key("other vbs", root=KeyRoot("vbs", "machine", OTHER))],
         Fate.PER_BOOT: [key("per boot", root=KeyRoot("software", "boot", HERE))],
         Fate.OTHER_USER: [key("not mine", uid=UID + 1)],
         Fate.DAMAGED: [HeldKey(("provider", UID, b"odd"), b"k" * 16, 1, None)],
     }
     contents = with_keys(backup, *(one for some in keys.values() for one in some))
+    contents = with_enrolment(contents)
 
     plan = plan_restore(contents, present(), instance(), replace_root=False)
     assert {fate: list(found) for fate, found in plan.fates.items()} == keys
@@ -123,6 +137,19 @@ def test_without_a_root_in_the_backup(backup: Contents) -> None:
     assert plan_restore(backup, present(), instance(), replace_root=True).root is RootStep.KEEP
     nothing = present(root=None)
     assert plan_restore(backup, nothing, instance(), replace_root=True).root is RootStep.NONE
+
+
+def test_an_enrolment_is_put_in_place_only_where_there_is_none(backup: Contents) -> None:
+    contents = with_enrolment(with_keys(backup, key("v", root=KeyRoot("vbs", "machine", OTHER))))
+    other = msgspec.structs.replace(ENROLMENT, roots=(root_of(OTHER),))
+    here = replace(present(), enrolment=other)
+
+    plan = plan_restore(contents, present(), instance(), replace_root=False)
+    assert (plan.enrolment, len(plan.fates[Fate.NEEDS_TPM])) == (encode_enrolment(ENROLMENT), 0)
+    plan = plan_restore(contents, here, instance(), replace_root=False)
+    assert (plan.enrolment, len(plan.fates[Fate.NEEDS_TPM])) == (b"", 1)
+    plan = plan_restore(backup, present(), instance(), replace_root=False)
+    assert plan.enrolment == b""
 
 
 @pytest.mark.parametrize("system", [True, False])

@@ -21,6 +21,7 @@ from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.store.keys import KeyReader
 from keyiso.store.schema import SCHEMA_VERSION
+from keyiso.trustlet.enrolment import Enrolment, encode_enrolment
 
 
 def check_has_store(instance: Instance) -> None:
@@ -41,10 +42,12 @@ def create_backup(
     *,
     root: RootFile | None = None,
     password: bytes = b"",
+    enrolment: Enrolment | None = None,
     now: float,
     random: Callable[[int], bytes] = os.urandom,
 ) -> Contents:
-    """Write a backup of the keys, with the machine root under a password where one is given.
+    """Write a backup of the keys, with the machine root under a password where one is given, and
+    with the enrolment, which needs none.
 
     Raises ``KEYISO_E_STORE`` for a store that cannot be read, ``NTE_BAD_DATA`` for one that is
     not whole.
@@ -72,6 +75,7 @@ def create_backup(
             snapshot_bytes=snapshot.stat().st_size,
             snapshot_sha256=digest,
             root=sealed,
+            enrolment=b"" if enrolment is None else encode_enrolment(enrolment),
         )
         write_archive(file, manifest, snapshot)
     return Contents(manifest, keys)

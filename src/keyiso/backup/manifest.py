@@ -10,6 +10,7 @@ from keyiso.backup.holdings import Holdings
 from keyiso.backup.sealed_root import NONCE_BYTES, SALT_BYTES, SealedRoot
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
+from keyiso.trustlet.enrolment import decode_enrolment
 
 SHA256_BYTES: Final = 32
 MACHINE_BYTES: Final = 16
@@ -35,6 +36,8 @@ class Manifest(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     snapshot_sha256: bytes
     root: SealedRoot | None
     """The machine root of the ``software`` workers, under a password."""
+    enrolment: bytes = b""
+    """The machine roots of ``vbs``, as the TPM sealed them; empty when there are none."""
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -67,7 +70,18 @@ def decode_manifest(data: bytes) -> Manifest:
         or (root is not None and not _has_its_lengths(root))
     ):
         raise damaged("its manifest has a value that cannot be")
+    if manifest.enrolment:
+        _check_enrolment(manifest.enrolment)
     return manifest
+
+
+def _check_enrolment(data: bytes) -> None:
+    try:
+        decode_enrolment(data)
+    except NCryptError as error:
+        if error.status == Status.NTE_BAD_VER:
+            raise
+        raise damaged(error.cause) from None
 
 
 def _has_its_lengths(root: SealedRoot) -> bool:

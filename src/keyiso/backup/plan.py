@@ -1,5 +1,6 @@
 """What a restore would do to an instance, told before it is done."""
 
+import contextlib
 import enum
 import os
 import tempfile
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyiso.backup.contents import Contents
+from keyiso.backup.enrolment_file import read_enrolment_file
 from keyiso.backup.fate import Fate, fates
 from keyiso.backup.holdings import HeldKey, Place, held_keys
 from keyiso.backup.ownership import acting_as_owner
@@ -17,6 +19,7 @@ from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.store.keys import KeyReader
+from keyiso.trustlet.enrolment import Enrolment, decode_enrolment
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Present:
     root: RootFile | None
     root_trouble: NCryptError | None
     """Why nothing is known of the machine root that there is."""
+    enrolment: Enrolment | None = None
+    """None also when it is damaged."""
 
 
 class RootStep(enum.Enum):
@@ -49,6 +54,8 @@ class Plan:
     """What a restore does."""
 
     root: RootStep
+    enrolment: bytes
+    """What is put in the place of an enrolment that is missing, or damaged; empty for nothing."""
     compared: bool
     """The present keys are known. Otherwise the next four do not count."""
     returning: tuple[HeldKey, ...]
@@ -81,7 +88,7 @@ def check_kind(contents: Contents, instance: Instance) -> None:
 def look_at(instance: Instance) -> Present:
     """The instance as it is. Nothing of it is changed."""
     keys: Mapping[Place, HeldKey] = {}
-    store_trouble = root_trouble = root = None
+    store_trouble = root_trouble = root = enrolment = None
     try:
         keys = _stored(instance)
     except FileNotFoundError:
@@ -92,7 +99,9 @@ def look_at(instance: Instance) -> Present:
         root = read_root_file(instance)
     except NCryptError as error:
         root_trouble = error
-    return Present(keys, store_trouble, root, root_trouble)
+    with contextlib.suppress(NCryptError):
+        enrolment = read_enrolment_file(instance)
+    return Present(keys, store_trouble, root, root_trouble, enrolment)
 
 
 def plan_restore(
@@ -108,8 +117,11 @@ def plan_restore(
     restored = {key.place for key in contents.keys}
     found = [(key, present.keys.get(key.place)) for key in contents.keys]
     same = [(key, old) for key, old in found if old is not None and old.key_id == key.key_id]
+    installed = b"" if present.enrolment else contents.manifest.enrolment
+    enrolment = decode_enrolment(installed) if installed else present.enrolment
     return Plan(
         root=step,
+        enrolment=installed,
         compared=present.store_trouble is None,
         returning=tuple(key for key, old in found if old is None),
         replacing=tuple(key for key, old in found if old is not None and old.key_id != key.key_id),
@@ -119,6 +131,7 @@ def plan_restore(
             contents.keys,
             None if root is None else root.root_id,
             None if instance.system else os.geteuid(),
+            () if enrolment is None else [one.root_id for one in enrolment.roots],
         ),
     )
 

@@ -61,22 +61,27 @@ def install(
     instance: Instance,
     snapshot: Path,
     root: RootFile | None,
+    enrolment: bytes,
     *,
     keyiso_user: str,
     trustlet_user: str,
 ) -> tuple[Path, ...]:
-    """Put the store, and before it the root if there is one, in place of what is there.
+    """Put the store, and before it the root and the enrolment if there are any, in place of what
+    is there.
 
     Returns where what was there is kept. The users are for a system instance whose directories
     have to be made. The instance must be held.
     """
     store, machine_root = instance.store, instance.software_machine_root
-    if not (store.parent.exists() and machine_root.parent.exists()):
+    if not all(path.parent.exists() for path in (store, machine_root, instance.vbs_enrolment)):
         make_directories(instance, *service_users(instance, keyiso_user, trustlet_user))
     kept = []
     if root is not None:
         with acting_as_owner(machine_root.parent):
             kept.append(put_in_place(machine_root, io.BytesIO(root.data)))
+    if enrolment:
+        with acting_as_owner(instance.vbs_trustlet):
+            kept.append(put_in_place(instance.vbs_enrolment, io.BytesIO(enrolment)))
     with open(snapshot, "rb") as file, acting_as_owner(store.parent):
         settle(store)
         kept.append(put_in_place(store, file))

@@ -50,6 +50,7 @@ def manifest_object(manifest: Manifest) -> dict[str, Any]:
             for need in holdings.roots
         ],
         "has_root": root is not None,
+        "has_enrolment": bool(manifest.enrolment),
     }
 
 

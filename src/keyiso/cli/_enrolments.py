@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from keyiso.backup.enrolment_file import read_enrolment_file
 from keyiso.backup.files import new_file
 from keyiso.backup.ownership import acting_as_owner, check_is_ours
 from keyiso.cli._output import printable
@@ -20,7 +21,7 @@ from keyiso.tpm.transport import DEVICE
 from keyiso.trustlet.enrolling.messages import Job
 from keyiso.trustlet.enrolling.start import Account, enrolled_by_pair
 from keyiso.trustlet.enrolling.work import tpm_address
-from keyiso.trustlet.enrolment import Enrolment, decode_enrolment, read_enrolment, tpm_group
+from keyiso.trustlet.enrolment import Enrolment, decode_enrolment, tpm_group
 
 _ROOT_UID = 0
 
@@ -62,17 +63,9 @@ def our_instance(*, system: bool) -> Instance:
     return instance
 
 
-def stored_enrolment(instance: Instance) -> Enrolment | None:
-    """The enrolment, or None where there is none. Raises as `read_enrolment` does."""
-    if not instance.vbs_trustlet.exists():
-        return None
-    with acting_as_owner(instance.vbs_trustlet):
-        return read_enrolment(instance.vbs_enrolment)
-
-
 def existing_enrolment(instance: Instance) -> Enrolment:
-    """The enrolment. Raises ``NTE_NOT_FOUND`` where there is none."""
-    enrolment = stored_enrolment(instance)
+    """The enrolment. Raises ``NTE_NOT_FOUND`` where there is none, and as `read_enrolment`."""
+    enrolment = read_enrolment_file(instance)
     if enrolment is None:
         raise ncrypt_error(
             Status.NTE_NOT_FOUND,

@@ -8,6 +8,7 @@ from typing import BinaryIO
 import click
 
 from keyiso.backup.creation import check_has_store, create_backup
+from keyiso.backup.enrolment_file import read_enrolment_file
 from keyiso.backup.fate import fates
 from keyiso.backup.files import check_is_free, new_file
 from keyiso.backup.root_file import RootFile, read_root_file
@@ -27,6 +28,7 @@ from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.paths import Instance, server_instance
 from keyiso.server.startup import harden_process
 from keyiso.status import Status
+from keyiso.trustlet.enrolment import Enrolment
 
 
 @click.command()
@@ -69,6 +71,7 @@ def command(
     check_has_store(instance)
     _check_is_free(file, force)
     root = _root(instance)
+    enrolment = _enrolment(instance)
     password = b""
     if with_root:
         if root is None:
@@ -77,10 +80,20 @@ def command(
         check_password(password)
     with new_file(file, replace=force) as opened:
         contents = create_backup(
-            instance, opened, root=root if with_root else None, password=password, now=time.time()
+            instance,
+            opened,
+            root=root if with_root else None,
+            password=password,
+            enrolment=enrolment,
+            now=time.time(),
         )
     owner = None if instance.system else os.geteuid()
-    unusual = fates(contents.keys, None if root is None else root.root_id, owner)
+    unusual = fates(
+        contents.keys,
+        None if root is None else root.root_id,
+        owner,
+        () if enrolment is None else [one.root_id for one in enrolment.roots],
+    )
     if as_json:
         print_json(
             {
@@ -121,6 +134,14 @@ def _root(instance: Instance) -> RootFile | None:
     """A damaged root opens nothing, as one that is not there."""
     try:
         return read_root_file(instance)
+    except NCryptError:
+        return None
+
+
+def _enrolment(instance: Instance) -> Enrolment | None:
+    """The same of the roots that a TPM keeps."""
+    try:
+        return read_enrolment_file(instance)
     except NCryptError:
         return None
 

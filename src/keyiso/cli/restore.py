@@ -101,7 +101,12 @@ def command(
                     where = printable(str(instance.state))
                     click.confirm(f"Restore this into {where}?", abort=True, err=True)
                 kept = install(
-                    instance, snapshot, root, keyiso_user=keyiso_user, trustlet_user=trustlet_user
+                    instance,
+                    snapshot,
+                    root,
+                    plan.enrolment,
+                    keyiso_user=keyiso_user,
+                    trustlet_user=trustlet_user,
                 )
     if as_json:
         print_json(_as_object(contents, plan, instance, kept, restored=not dry_run))
@@ -134,6 +139,9 @@ _ROOTS: Final[Mapping[RootStep, str]] = MappingProxyType(
 )
 
 
+_ENROLMENT: Final = "restored from the backup; another TPM needs `keyiso recovery restore`"
+
+
 def _print_plan(
     file: BinaryIO, instance: Instance, contents: Contents, present: Present, plan: Plan
 ) -> None:
@@ -144,6 +152,7 @@ def _print_plan(
             ("Keys", counted(contents.manifest)),
             ("Goes to", printable(str(instance.state))),
             ("Machine root", _ROOTS[plan.root]),
+            *([("Enrolment", _ENROLMENT)] if plan.enrolment else []),
         ]
     )
     click.echo()
@@ -179,6 +188,7 @@ def _as_object(
         "backup": manifest_object(contents.manifest),
         "store": str(instance.store),
         "root": plan.root.value,
+        "enrolment": bool(plan.enrolment),
         "compared": plan.compared,
         "returning": [key_object(key) for key in plan.returning],
         "replacing": [key_object(key) for key in plan.replacing],

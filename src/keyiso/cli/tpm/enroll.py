@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from keyiso.backup.enrolment_file import read_enrolment_file
 from keyiso.backup.ownership import service_users
 from keyiso.cli._enrolments import (
     DEFAULT_TPM,
@@ -12,7 +13,6 @@ from keyiso.cli._enrolments import (
     our_instance,
     pcr_option,
     recovery_text,
-    stored_enrolment,
     system_option,
     take_up,
     tpm_option,
@@ -97,7 +97,9 @@ def command(
             ("Stored in", where(instance)),
         ]
     )
-    click.echo("The file is not secret; keep a copy of it. Without it the TPM can unseal nothing.")
+    click.echo(
+        "The file is not secret, and the TPM opens nothing without it: `keyiso backup` has it."
+    )
     take_up(instance)
 
 
@@ -109,7 +111,7 @@ def _make_directories(instance: Instance, keyiso_user: str, trustlet_user: str) 
 
 
 def _check_is_new(instance: Instance) -> None:
-    if stored_enrolment(instance) is not None:
+    if read_enrolment_file(instance) is not None:
         raise ncrypt_error(
             Status.NTE_EXISTS,
             f"a TPM is enrolled already, in {where(instance)}",

@@ -4,11 +4,11 @@ from typing import Any
 
 import click
 
+from keyiso.backup.enrolment_file import read_enrolment_file
 from keyiso.cli._enrolments import (
     fingerprint_text,
     our_instance,
     recovery_text,
-    stored_enrolment,
     system_option,
     where,
 )
@@ -34,7 +34,7 @@ def command(context: click.Context, system: bool, as_json: bool) -> None:
     boot.
     """
     instance = our_instance(system=system)
-    enrolment = stored_enrolment(instance)
+    enrolment = read_enrolment_file(instance)
     if enrolment is None:
         _print_nothing(instance, as_json)
         return
