@@ -2,12 +2,12 @@
 
 from keyiso import limits
 from keyiso.clock import SystemClock
+from keyiso.crypto.key_blob import SECRET_BYTES
 from keyiso.status import Status
 from keyiso.tpm.latch import extend_latch, read_pcr_state
 from keyiso.tpm.sealed_root import check_root, seal_machine_root
 from keyiso.tpm.srk import enrol_srk
 from keyiso.trustlet.enrolment import (
-    SECRET_BYTES,
     EnrolledRoot,
     Enrolment,
     decode_enrolment,

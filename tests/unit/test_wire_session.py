@@ -259,7 +259,7 @@ NUMBERS = {
         " RenewLease SealProperty OpenProperty ChangeAccess TakeUses GetWorkerIsolation"
     ),
     "pair": "ShareRoots",
-    "supervision": "GetSupervisorStatus Stop",
+    "supervision": "GetSupervisorStatus Stop ReplacePairs",
 }
 """What each number on the wire means, from 1; nothing has the number of a ``_``. A process that
 was not restarted yet knows the old numbers, so none ever changes."""

@@ -9,6 +9,9 @@ from keyiso.router import process_router
 from keyiso.trustlet.arming.probes import probe_machine
 from keyiso.trustlet.arming.shields import ARMED, missing
 from tests.instance import RunningInstance
+from tests.roots.conftest import machine, other_tpm, swtpm
+
+__all__ = ["machine", "other_tpm", "swtpm"]
 
 
 @pytest.fixture(scope="session")

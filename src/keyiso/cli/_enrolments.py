@@ -11,7 +11,7 @@ from keyiso.backup.files import new_file
 from keyiso.backup.ownership import acting_as_owner, check_is_ours
 from keyiso.cli._output import printable
 from keyiso.client.binding import trusted_uids
-from keyiso.client.supervision import supervisor_status
+from keyiso.client.supervision import replace_pairs
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.paths import Instance, server_instance
 from keyiso.server.startup import harden_process
@@ -113,9 +113,8 @@ def store(instance: Instance, data: bytes) -> None:
 
 def take_up(instance: Instance) -> None:
     """Have a running instance use the new enrolment."""
-    with contextlib.suppress(NCryptError):
-        supervisor_status(instance, trusted_uids())
-        click.echo("keyiso is running, and uses this when it is started again.")
+    with contextlib.suppress(NCryptError):  # it is not running
+        replace_pairs(instance, trusted_uids())
 
 
 def fingerprint_text(fingerprint: bytes) -> str:

@@ -9,7 +9,7 @@ from keyiso.errors import Hop, ncrypt_error
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.wire.messages import Operation, R_co
-from keyiso.wire.operations import GetSupervisorStatus, Stop, SupervisorStatus
+from keyiso.wire.operations import GetSupervisorStatus, ReplacePairs, Stop, SupervisorStatus
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -25,6 +25,13 @@ def supervisor_status(instance: Instance, trusted_uids: frozenset[int]) -> Super
 def stop_instance(instance: Instance, trusted_uids: frozenset[int]) -> None:
     """Ask all processes of an instance to end. They do so after this has returned."""
     _ask(instance, trusted_uids, Stop())
+
+
+def replace_pairs(instance: Instance, trusted_uids: frozenset[int]) -> None:
+    """Have the armed workers started anew, one after the other. They are after this has
+    returned.
+    """
+    _ask(instance, trusted_uids, ReplacePairs())
 
 
 def _ask(instance: Instance, trusted_uids: frozenset[int], operation: Operation[R_co]) -> R_co:

@@ -51,6 +51,15 @@ class Child:
     def service(self) -> str:
         return self._spec.service
 
+    @property
+    def is_pair(self) -> bool:
+        return self._spec.is_pair
+
+    def replace(self) -> None:
+        """Have the service end and be started again; one that is starting already is left to."""
+        self._backoff = Backoff()
+        self._signal(signal.SIGTERM)
+
     def begin(self) -> None:
         """Start, now or when somebody first asks for the service."""
         if not self._spec.on_demand:

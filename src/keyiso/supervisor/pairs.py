@@ -40,6 +40,10 @@ class Pairs:
             self._armed.append(service)
         self._over(service)
 
+    def can_spare(self, service: str) -> bool:
+        """Another one has the roots, too, or there is no other one."""
+        return bool(set(self._armed) - {service}) or len(self._sockets) == 1
+
     def ended(self, service: str) -> None:
         if service in self._armed:
             self._armed.remove(service)

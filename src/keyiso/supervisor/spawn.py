@@ -14,6 +14,7 @@ from typing import Final
 from keyiso.interpreter import module_command
 from keyiso.server.startup import FIRST_DESCRIPTOR, die_with_parent
 from keyiso.supervisor.watchdog import TIMEOUT_SECONDS
+from keyiso.tpm.transport import DEVICE
 
 PAIR_STARTING_SECONDS: Final = 60.0
 """A pair is armed in less than a second, unless the machine is busy or a TPM slow."""
@@ -84,12 +85,21 @@ def _become(spec: ServiceSpec, supervisor: int, command: list[str]) -> None:
     if spec.is_pair:
         _allow_locked_memory()
     if spec.user is not None:
-        os.setgroups([])
+        os.setgroups(_tpm_groups() if spec.is_pair else [])
         os.setresgid(spec.user.gid, spec.user.gid, spec.user.gid)
         os.setresuid(spec.user.uid, spec.user.uid, spec.user.uid)
     die_with_parent(supervisor)
     os.chdir("/")
     os.execve(command[0], command, _environment(spec))  # noqa: S606 (fixed words)
+
+
+def _tpm_groups() -> list[int]:
+    """The group that may open the TPM, often ``tss``; none where there is no TPM."""
+    try:
+        group = os.stat(DEVICE).st_gid
+    except OSError:
+        return []
+    return [group] if group else []
 
 
 def _allow_locked_memory() -> None:

@@ -22,6 +22,7 @@ from keyiso.wire.messages import Call
 from keyiso.wire.operations import (
     Done,
     GetSupervisorStatus,
+    ReplacePairs,
     Stop,
     SupervisionOperation,
     SupervisorStatus,
@@ -42,6 +43,7 @@ class Supervisor:
         self._instance = instance
         self._started = loop.clock.time()
         self._stopping = False
+        self._to_replace: list[Child] = []
         sharing = {
             spec.service: instance.sharing_socket(spec.service) for spec in specs if spec.is_pair
         }
@@ -57,6 +59,8 @@ class Supervisor:
             if child.is_of(pid):
                 if b"READY=1" in lines:
                     self._pairs.ready(child.service, armed=b"STATUS=armed" in lines)
+                    if child.is_pair:
+                        self._replace_next()
                 if b"WATCHDOG=1" in lines:
                     child.beat()
                 return
@@ -74,7 +78,11 @@ class Supervisor:
         """Answer questions about the services."""
         endpoint = Endpoint(
             operations=SupervisionOperation,
-            handlers={GetSupervisorStatus: self._status, Stop: self._stop},
+            handlers={
+                GetSupervisorStatus: self._status,
+                Stop: self._stop,
+                ReplacePairs: self._replace_pairs,
+            },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=lambda peer: None,
         )
@@ -111,9 +119,24 @@ class Supervisor:
         )
 
     def _stop(self, connection: Connection, call: Call[Stop]) -> Done:
-        if connection.peer.uid not in (0, os.geteuid()):
-            raise ncrypt_error(
-                Status.NTE_PERM, f"uid {connection.peer.uid} may not stop this instance"
-            )
+        _check_may_stop(connection)
         self._loop.call_later(0, self.stop)
         return DONE
+
+    def _replace_pairs(self, connection: Connection, call: Call[ReplacePairs]) -> Done:
+        _check_may_stop(connection)
+        self._to_replace = [child for child in self._children if child.is_pair and child.pid]
+        self._replace_next()
+        return DONE
+
+    def _replace_next(self) -> None:
+        """While another one has the roots, which are in their memory alone."""
+        if self._to_replace and self._pairs.can_spare(self._to_replace[0].service):
+            child = self._to_replace.pop(0)
+            self._pairs.ended(child.service)
+            child.replace()
+
+
+def _check_may_stop(connection: Connection) -> None:
+    if connection.peer.uid not in (0, os.geteuid()):
+        raise ncrypt_error(Status.NTE_PERM, f"uid {connection.peer.uid} may not stop this instance")

@@ -86,7 +86,7 @@ def _prepare(options: Namespace) -> _Prepared:
         Background(loop),
         Heartbeat(os.environ),
         tuple(_connected(options.ask)),
-        MachineRoots(options.enrolment),
+        MachineRoots(options.enrolment, loop.clock),
     )
     warm_up(prepared.background)
     return prepared
@@ -114,7 +114,7 @@ def _roots(prepared: _Prepared, *, may_found: bool) -> Roots:
         except NCryptError as error:
             _print(prepared.identity.service, error)
         else:
-            return Roots(roots.boot, roots.machine or prepared.machine.unseal())
+            return Roots(roots.boot, prepared.machine.completed(roots.machine))
     if not may_found:
         raise ncrypt_error(Status.KEYISO_E_ROOT_MISSING, "no sibling has given its roots")
     boot = Root(os.urandom(limits.ROOT_ID_BYTES), "boot", os.urandom(SECRET_BYTES))

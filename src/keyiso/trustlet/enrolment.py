@@ -16,7 +16,7 @@ import msgspec
 
 from keyiso import limits
 from keyiso.clock import Clock
-from keyiso.crypto.key_blob import Root
+from keyiso.crypto.key_blob import SECRET_BYTES, Root
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 from keyiso.tpm.constants import TPM_RH
@@ -28,7 +28,6 @@ UnsealMode = Literal["once-per-boot", "any-start"]
 """When the TPM gives the roots out: once in a boot, until the latch falls, or at any start."""
 
 VERSION: Final = 1
-SECRET_BYTES: Final = 32
 FINGERPRINT_BYTES: Final = 32
 
 _PORTS: Final = range(1, 1 << 16)

@@ -665,4 +665,10 @@ class Stop(Operation[Done], frozen=True, array_like=True, tag=2):
     """End all services and the supervisor. For root and the user it runs as."""
 
 
-SupervisionOperation = GetSupervisorStatus | Stop
+class ReplacePairs(Operation[Done], frozen=True, array_like=True, tag=3):
+    """Start armed workers anew, one after the other, so that they take a new enrolment up. For
+    root and the user that the supervisor runs as.
+    """
+
+
+SupervisionOperation = GetSupervisorStatus | Stop | ReplacePairs

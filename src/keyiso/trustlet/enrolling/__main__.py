@@ -33,7 +33,7 @@ _HEAP_BYTES: Final = 4 << 20
 def main(arguments: list[str]) -> int:
     if arguments != [WORKER]:
         command = python_command("-m", "keyiso.trustlet.enrolling", WORKER)
-        return run_guardian(WorkerStart(command, {"LANG": "C.UTF-8"}))
+        return run_guardian(WorkerStart(command, {"LANG": "C.UTF-8"})).status
     try:
         _work()
     except NCryptError as error:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyiso import limits
-from keyiso.crypto.key_blob import Root
+from keyiso.crypto.key_blob import SECRET_BYTES, Root
 from keyiso.crypto.recovery import (
     RecoveryCopy,
     RecoveryRequest,
@@ -25,7 +25,6 @@ from keyiso.tpm.srk import PinnedSrk, enrol_srk
 from keyiso.tpm.tpm import Tpm
 from keyiso.trustlet.enrolling.messages import AddRecovery, Enrol, Job, Restore, Rotate
 from keyiso.trustlet.enrolment import (
-    SECRET_BYTES,
     EnrolledRoot,
     Enrolment,
     UnsealMode,

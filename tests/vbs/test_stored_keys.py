@@ -1,0 +1,136 @@
+"""Stored ``vbs`` keys, with a TPM in software that is enrolled."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from keyiso import Key, Protection
+from keyiso.client.binding import bind_process
+from keyiso.errors import NCryptError, VbsUnavailableError
+from keyiso.router import process_router
+from keyiso.status import Status
+from tests.instance import RunningInstance
+from tests.restart.victims import wait_until
+from tests.roots.machine import EnrolledMachine
+from tests.tpm.swtpm import Swtpm
+
+
+@pytest.fixture
+def running(machine: EnrolledMachine) -> Iterator[RunningInstance]:
+    """An instance on a machine where nothing is enrolled yet; tests start it."""
+    process_router.cache_clear()
+    instance = RunningInstance(machine.directory / "home")
+    try:
+        yield instance
+    finally:
+        process_router.cache_clear()
+        instance.end()
+
+
+def stored(name: str, protection: Protection = Protection.REQUIRE_VBS) -> Key:
+    return Key.create(name, "ECDSA_P256", protection=protection)
+
+
+def check(key: Key) -> None:
+    assert key.protection.level == "vbs"
+    key.verify(key.sign(b"data"), b"data")
+
+
+def status_of(work: Callable[[], object]) -> int:
+    with pytest.raises(NCryptError) as caught:
+        work()
+    return caught.value.status
+
+
+def restart(running: RunningInstance) -> None:
+    running.kill_everything()
+    running.start()
+
+
+def wait_for_root(running: RunningInstance, state: str) -> None:
+    """Until the workers, which are started anew one after the other, have it."""
+
+    def has_it() -> bool:
+        return bind_process(running.environ).isolation().machine_root == state
+
+    wait_until(has_it, f"the machine root is not {state}")
+
+
+def test_a_stored_key_outlives_all_processes(
+    machine: EnrolledMachine, running: RunningInstance
+) -> None:
+    machine.enrol()
+    running.start()
+    with stored("kept") as key, stored("kept too", Protection.PREFER_VBS) as other:
+        check(key)
+        check(other)
+        assert key.protection.lifetime == "persisted"
+        restart(running)
+        check(key)
+        with Key.open("kept too") as again:
+            assert again.unique_name == other.unique_name
+            check(again)
+
+
+def test_a_running_instance_takes_an_enrolment_up_and_loses_nothing(
+    machine: EnrolledMachine, running: RunningInstance
+) -> None:
+    running.start()
+    with Key.create(None, "ECDSA_P256", protection=Protection.REQUIRE_VBS) as ephemeral:
+        with pytest.raises(VbsUnavailableError):
+            stored("too early")
+        machine.enrol()
+        wait_for_root(running, "present")
+        with stored("in time") as key:
+            check(key)
+            check(ephemeral)
+
+
+def test_a_root_that_was_replaced_still_opens_what_it_sealed(
+    machine: EnrolledMachine, running: RunningInstance
+) -> None:
+    machine.enrol()
+    running.start()
+    with stored("old") as old:
+        machine.run("tpm", "rotate")
+        restart(running)
+        with stored("new") as new:
+            check(old)
+            check(new)
+
+
+def test_a_tpm_that_was_cleared_leaves_the_rest_served_and_recovery_heals_it(
+    machine: EnrolledMachine, running: RunningInstance
+) -> None:
+    machine.enrol(recovery=True)
+    running.start()
+    with stored("lost and found") as key, Key.create("ordinary", "ECDSA_P256") as ordinary:
+        check(key)
+        machine.tpm.tool("tpm2_clear", "-c", "p")
+        restart(running)
+        ordinary.verify(ordinary.sign(b"data"), b"data")
+        assert status_of(lambda: key.sign(b"data")) == Status.KEYISO_E_ROOT_MISSING
+        assert status_of(lambda: Key.open("lost and found")) == Status.KEYISO_E_ROOT_MISSING
+        assert status_of(lambda: stored("no")) == Status.KEYISO_E_ROOT_MISSING
+        # A root that fails is no reason to fall back.
+        preferred = status_of(lambda: stored("no", Protection.PREFER_VBS))
+        assert preferred == Status.KEYISO_E_ROOT_MISSING
+        with Key.create(None, "ECDSA_P256", protection=Protection.REQUIRE_VBS) as ephemeral:
+            check(ephemeral)
+        machine.restore()
+        wait_for_root(running, "present")
+        check(key)
+
+
+def test_a_disk_that_was_copied_opens_nothing_with_another_tpm(
+    machine: EnrolledMachine, running: RunningInstance, other_tpm: Swtpm
+) -> None:
+    machine.enrol()
+    running.start()
+    with stored("of this machine") as key:
+        check(key)
+    running.kill_everything()
+    machine.replace(tpm=f"unix:{other_tpm.socket}")
+    running.start()
+
+    assert status_of(lambda: Key.open("of this machine")) == Status.KEYISO_E_ROOT_MISSING
