@@ -17,8 +17,8 @@ class Watching:
     def __init__(self, loop: Loop, store: KeyStore) -> None:
         self._loop = loop
         self._store = store
-        self._waiting: dict[Promise[None], tuple[int, int]] = {}
-        """Who waits, for which partition, since which count."""
+        self._waiting: dict[int, dict[Promise[None], int]] = {}
+        """Who waits for each partition, since which count."""
         store.when_changed(self._changed)
 
     async def change(self, partition: int, since: int) -> Changes:
@@ -28,21 +28,22 @@ class Watching:
             return Changes(count)
         promise: Promise[None] = Promise()
         timer = self._loop.call_later(limits.WATCH_SECONDS, lambda: promise.keep(None))
-        self._waiting[promise] = partition, since
+        waiting = self._waiting.setdefault(partition, {})
+        waiting[promise] = since
         await promise
         timer.cancel()
-        del self._waiting[promise]
+        del waiting[promise]
+        if not waiting:
+            del self._waiting[partition]
         return Changes(self._store.read.changes(partition))
 
     def _changed(self) -> None:
         """Something was committed; whom it does not concern goes on waiting."""
-        try:
-            counts = {
-                partition: self._store.read.changes(partition)
-                for partition, _ in set(self._waiting.values())
-            }
-        except NCryptError:
-            return  # they are told when their time is over
-        for promise, (partition, since) in tuple(self._waiting.items()):
-            if counts[partition] != since:
-                promise.keep(None)
+        for partition, waiting in tuple(self._waiting.items()):
+            try:
+                count = self._store.read.changes(partition)
+            except NCryptError:
+                return  # they are told when their time is over
+            for promise, since in tuple(waiting.items()):
+                if since != count:
+                    promise.keep(None)
