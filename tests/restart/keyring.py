@@ -14,9 +14,13 @@ from keyiso import (
     KeyNotFoundError,
     NCryptError,
     Provider,
+    ServiceUnavailableError,
+    ncrypt,
 )
 from keyiso.crypto.key_types import PublicKey
 from keyiso.crypto.public_keys import public_key_der
+from keyiso.flags import NCRYPT_PERSIST_ONLY_FLAG
+from keyiso.status import Status
 
 MESSAGE = b"what the key was first used for"
 DIGEST = hashlib.sha256(MESSAGE).digest()
@@ -25,7 +29,10 @@ PEER = ec.generate_private_key(ec.SECP256R1())
 
 POLICY = ExportPolicy.ENCRYPTED | ExportPolicy.PLAINTEXT
 
-REFUSALS = (KeyNotFoundError, EphemeralKeyGoneError)
+NOTE = "Note"
+"""A property that is stored with some of the keys."""
+
+_REFUSALS = (KeyNotFoundError, EphemeralKeyGoneError)
 
 _MOST_OF_A_KIND = 5
 _MOST_GONE = 8
@@ -57,6 +64,10 @@ class Held:
     facts: Facts
     ciphertext: bytes = b""
     """Of `MESSAGE`, made with the key when it was new; only the same AES key opens it."""
+    note: bytes | None = None
+    """The value of its property `NOTE`."""
+    guests: list[str] = field(default_factory=list)
+    """Who may use it besides its owner."""
     busy: bool = False
     """An operation with it is being prepared or done."""
 
@@ -74,6 +85,11 @@ class Held:
                 assert self.key.agree(PEER.public_key()) == self.agreed()
             case _:
                 self.check_signature(self.key.sign(MESSAGE))
+
+    def check_stored(self) -> None:
+        """What was stored with the key last is there."""
+        assert note_of(self.key) == self.note
+        assert [rule.principal for rule in self.key.access[1:]] == self.guests
 
     def check_signature(self, signature: bytes) -> None:
         """One over `MESSAGE`. Raises ``InvalidSignature``."""
@@ -107,15 +123,19 @@ class Keyring:
     held: list[Held] = field(default_factory=list)
     gone: list[Key] = field(default_factory=list)
     """Handles of persisted keys that were deleted or replaced."""
-    refusals: tuple[type[NCryptError], ...] = REFUSALS
-    """How a handle of a key that is gone refuses to work."""
+    rebinds: bool = True
+    """The client does, which is also how it learns that a loaded key was taken away."""
     in_flux: set[str] = field(default_factory=set)
     """Names that are being made or deleted just now."""
     _made: int = 0
 
     def new_name(self) -> str:
+        return f"key-{self.new_number()}"
+
+    def new_number(self) -> int:
+        """One that nothing here had yet."""
         self._made += 1
-        return f"key-{self._made}"
+        return self._made
 
     @property
     def names(self) -> set[str]:
@@ -156,6 +176,7 @@ class Keyring:
         for held in tuple(self.held):
             held.check()
             if held.name is not None:
+                held.check_stored()
                 with Key.open(held.name) as opened:
                     assert facts_of(opened) == held.facts
         for key in self.gone:
@@ -163,9 +184,10 @@ class Keyring:
 
     def check_gone(self, key: Key) -> None:
         """A handle of a key that was deleted, replaced or freed refuses to work."""
+        refusals = _REFUSALS if self.rebinds else (*_REFUSALS, ServiceUnavailableError)
         try:
             key.sign(MESSAGE)
-        except self.refusals as error:
+        except refusals as error:
             assert isinstance(error, EphemeralKeyGoneError) <= key.ephemeral
         else:
             raise AssertionError("a key that is gone was used")
@@ -186,6 +208,16 @@ class Keyring:
                 else:
                     self.forget(held, Key.open(held.name))
                     held.key.delete()
+
+
+def note_of(key: Key) -> bytes | None:
+    """The property `NOTE` of a persisted key."""
+    try:
+        return ncrypt.NCryptGetProperty(key.handle, NOTE, NCRYPT_PERSIST_ONLY_FLAG)
+    except NCryptError as error:
+        if error.status != Status.NTE_NOT_FOUND:
+            raise
+        return None
 
 
 def names_of_all() -> list[str]:

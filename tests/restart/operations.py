@@ -12,12 +12,14 @@ from typing import Any
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from keyiso import Key
+from keyiso import AccessRule, Key
 from keyiso.crypto.public_keys import public_key_der
-from keyiso.ncrypt import NCryptIsKeyHandle
+from keyiso.flags import NCRYPT_PERSIST_ONLY_FLAG
+from keyiso.ncrypt import NCryptIsKeyHandle, NCryptSetProperty
 from tests.restart.keyring import (
     DIGEST,
     MESSAGE,
+    NOTE,
     PEER,
     POLICY,
     Facts,
@@ -26,6 +28,9 @@ from tests.restart.keyring import (
     facts_of,
     names_of_all,
 )
+
+_GUESTS = 4_000_000_000
+"""Uids from here on belong to nobody."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +158,36 @@ def _free_ephemeral(ring: Keyring, number: int) -> Work:
     return Work(held.key.close, check, held)
 
 
+# --- keys that change --------------------------------------------------------------------------
+
+
+def _set_property(ring: Keyring, number: int) -> Work:
+    held, note = ring.take("ECDSA_P256", number), b"note %d" % ring.new_number()
+
+    def check(answer: None) -> None:
+        held.note = note
+        held.check_stored()
+
+    return Work(
+        lambda: NCryptSetProperty(held.key.handle, NOTE, note, NCRYPT_PERSIST_ONLY_FLAG),
+        check,
+        held,
+    )
+
+
+def _change_access(ring: Keyring, number: int) -> Work:
+    held, guest = ring.take("ECDSA_P256", number), f"user:{_GUESTS + ring.new_number()}"
+    rules = (held.key.access[0], AccessRule(guest))
+
+    def check(answer: None) -> None:
+        held.guests = [guest]
+        held.check_stored()
+        if not ring.rebinds:
+            held.key = Key.open(str(held.name))
+
+    return Work(lambda: held.key.set_access(rules), check, held)
+
+
 # --- keys that are used ------------------------------------------------------------------------
 
 
@@ -276,6 +311,8 @@ _ROWS = (
     Operation("agree and derive", _agree, on_channel=True),
     Operation("export private", _export, on_channel=True),
     Operation("get property", _property, local=True),
+    Operation("set property", _set_property),
+    Operation("change access", _change_access),
     Operation("ephemeral create", _create_ephemeral),
     Operation("ephemeral use", _sign("ephemeral"), on_channel=True),
     Operation("ephemeral free", _free_ephemeral),

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from keyiso import NCryptError, ServiceUnavailableError
+from keyiso import NCryptError
 from keyiso.router import process_router
 from tests.instance import RunningInstance
 from tests.restart.asking import note_requests
-from tests.restart.keyring import REFUSALS, Keyring
+from tests.restart.keyring import Keyring
 from tests.restart.machine import HangingMachine, Machine, walk
 from tests.restart.seed import SEED
 from tests.restart.stand import COLUMNS, HUNG, KILLED, Stand
@@ -92,8 +92,7 @@ def test_without_re_binding_the_same_walk_is_noticed(
 ) -> None:
     """The negative control: what happens to a client that trusts what it once opened."""
     monkeypatch.setenv("KEYISO_DEADLINE", "0")
-    # That a key was revoked is learned when it is opened again, which is re-binding too.
-    stand = Stand(instance, Keyring(refusals=(*REFUSALS, ServiceUnavailableError)))
+    stand = Stand(instance, Keyring(rebinds=False))
     try:
         stand.look()
         with pytest.raises((NCryptError, AssertionError), match=r"(?i)service_?unavailable"):
