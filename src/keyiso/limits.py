@@ -80,6 +80,13 @@ PROVIDER_NAME_UNITS: Final = 260
 PASSWORD_BYTES: Final = 1023
 """What `cryptography` takes as the password of a PKCS #8 key."""
 
+PASSWORD_ITERATIONS: Final = 5_000_000
+"""Rounds that a PKCS #8 key may ask for each try of its password: some seconds of PBKDF2, a quarter
+of a minute with the oldest schemes. OWASP's advice of 2023 is 1,300,000 at the most."""
+
+PASSWORD_SCRYPT_BYTES: Final = 256 * 1024 * 1024
+"""The same for scrypt, as 128 N r p: sixteen times what OpenSSL writes."""
+
 PRIVATE_KEY_BYTES: Final = 16 * 1024
 """A PKCS #8 private key: RSA-16384, the longest that CNG knows, takes 9.5 KiB."""
 

@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from keyiso import Key
 from keyiso.cli._output import printable
 from keyiso.crypto.public_keys import import_public_blob
+from keyiso.limits import PASSWORD_ITERATIONS
 from tests.cli.command import KEYISO, assert_reads, keyiso, on_terminal
 from tests.instance import RunningInstance
+from tests.unit.encrypted_keys import pbkdf2
 
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
 PKCS8 = serialization.PrivateFormat.PKCS8
@@ -333,6 +335,26 @@ def test_import_with_a_password(instance: RunningInstance, tmp_path: Path, form)
     assert b"correct" not in seen
     plain = written(tmp_path, original, PEM, form)
     assert keyiso("key", "import", "new", plain, "--password-file", right).code == 2
+
+
+@pytest.mark.parametrize("encoding", [PEM, DER])
+def test_import_of_a_file_whose_password_costs_too_much(
+    instance: RunningInstance, tmp_path: Path, encoding
+) -> None:
+    file, data = tmp_path / "file", pbkdf2(PASSWORD_ITERATIONS + 1)
+    if encoding is PEM:
+        lines = base64.encodebytes(data)
+        data = b"-----BEGIN %(of)s-----\n%(lines)s-----END %(of)s-----\n" % {
+            b"of": b"ENCRYPTED PRIVATE KEY",
+            b"lines": lines,
+        }
+    file.write_bytes(data)
+    password = tmp_path / "password"
+    password.write_bytes(b"password\n")
+
+    ended = keyiso("key", "import", "costly", file, "--password-file", password)
+
+    assert (ended.code, "PASSWORD_ITERATIONS" in ended.errors) == (1, True), ended.errors
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ from keyiso.identifiers import (
     NCRYPT_PUBLIC_LENGTH_PROPERTY,
     NCRYPT_UNIQUE_NAME_PROPERTY,
 )
+from keyiso.limits import PASSWORD_ITERATIONS
 from keyiso.status import Status
 from tests.conformance.cases import (
     ALGORITHMS,
@@ -75,6 +76,7 @@ from tests.conformance.independent import (
     utf16z,
 )
 from tests.conformance.statuses import fails
+from tests.unit.encrypted_keys import pbkdf2
 
 Provider = ncrypt.NCryptProvHandle
 Key = ncrypt.NCryptKeyHandle
@@ -660,6 +662,18 @@ def test_a_private_key_that_is_none_is_bad_data(
     with fails(Status.NTE_BAD_DATA):
         import_private(provider, data, name, parameters=secret)
 
+    with fails(Status.NTE_BAD_KEYSET):
+        ncrypt.NCryptOpenKey(provider, name)
+
+
+def test_a_password_that_would_cost_too_much_is_not_tried(provider: Provider, name: str) -> None:
+    """How much it costs is said by the key, which may come from anybody."""
+    secret = ncrypt.NCryptBuffer(NCRYPTBUFFER_PKCS_SECRET, "password")
+
+    with fails(Status.KEYISO_E_LIMIT) as caught:
+        import_private(provider, pbkdf2(PASSWORD_ITERATIONS + 1), name, parameters=(secret,))
+
+    assert "PASSWORD_ITERATIONS (5000000)" in caught.value.cause
     with fails(Status.NTE_BAD_KEYSET):
         ncrypt.NCryptOpenKey(provider, name)
 

@@ -12,6 +12,7 @@ from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from keyiso import limits
 from keyiso.cli.key._signing import Form, _read_digest, read_signature
 from keyiso.cli.key.import_ import _load
 from keyiso.crypto.key_types import AsymmetricPrivateKey, PublicKey
@@ -107,7 +108,7 @@ def protected_key_parser() -> Parser:
     ]
 
     def parse(data: bytes) -> None:
-        if _iterations(data) <= _MOST_ITERATIONS:
+        if not _MOST_ITERATIONS < _iterations(data) <= limits.PASSWORD_ITERATIONS:
             _clear_pkcs8(data, "password")
 
     return Parser(
@@ -119,7 +120,7 @@ def protected_key_parser() -> Parser:
             )
             for key, encryption in zip(keys, encryptions, strict=True)
         ],
-        statuses(Status.NTE_BAD_DATA, Status.NTE_NOT_SUPPORTED),
+        statuses(Status.NTE_BAD_DATA, Status.NTE_NOT_SUPPORTED, Status.KEYISO_E_LIMIT),
         {
             InternalError: SHORT_EDWARDS,
             UnsupportedAlgorithm: pkcs8(ec_key()).replace(P256, UNKNOWN_CURVE),
@@ -132,10 +133,11 @@ SHORT_EDWARDS = bytes.fromhex("302d020100300506032b65700421041f") + bytes(31)
 """An Ed25519 key that lacks a byte."""
 
 _MOST_ITERATIONS = 5_000
+"""More are given only where they must be refused: they would take the time of the other inputs."""
 
 
 def _iterations(data: bytes) -> int:
-    """How often PBKDF2 is to go round: as often as the key's file says, even for years."""
+    """How often PBKDF2 is to go round, as the key's file says."""
     _, found, parameters = data.partition(PBKDF2)
     salt = parameters[3:4]
     if not found or not salt:

@@ -15,6 +15,7 @@ from keyiso.client.request import Request
 from keyiso.crypto.algorithms import ALGORITHMS, algorithm_named
 from keyiso.crypto.import_seal import seal_import
 from keyiso.crypto.key_header import Scope
+from keyiso.crypto.password_cost import check_password_cost
 from keyiso.crypto.public_keys import (
     PUBLIC_BLOBS,
     export_public_blob,
@@ -451,6 +452,7 @@ def _clear_pkcs8(data: bytes, password: str | None) -> bytes:
     """The key without its password, which is taken off here, in the application's process."""
     if password is None:
         return data
+    check_password_cost(data)
     try:
         key = serialization.load_der_private_key(data, password.encode("utf-8"))
     except UnsupportedAlgorithm:

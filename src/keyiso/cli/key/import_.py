@@ -1,5 +1,7 @@
 """``keyiso key import``."""
 
+import binascii
+import re
 from typing import BinaryIO, Final, Unpack
 
 import click
@@ -14,12 +16,17 @@ from keyiso.cli._password import asked_password, password_in
 from keyiso.cli.key._describe import key_object
 from keyiso.cli.key._tell import tell_new_key
 from keyiso.cli.key._terms import Terms, term_options
+from keyiso.crypto.password_cost import check_password_cost
 from keyiso.errors import ncrypt_error
 from keyiso.keys import Key
 from keyiso.status import Status
 
 _FILE_BYTES: Final = 4 * limits.PRIVATE_KEY_BYTES
 """PEM makes a key a third longer, and people put comments around it."""
+
+_ENCRYPTED: Final = re.compile(
+    rb"-----BEGIN ENCRYPTED PRIVATE KEY-----(.*?)-----END ENCRYPTED PRIVATE KEY-----", re.DOTALL
+)
 
 
 @click.command()
@@ -87,10 +94,13 @@ def _load(data: bytes, password: bytes | None) -> PrivateKeyTypes:
 
 
 def _parse(data: bytes, password: bytes | None) -> PrivateKeyTypes:
-    pem = b"-----BEGIN" in data
-    load = serialization.load_pem_private_key if pem else serialization.load_der_private_key
     try:
-        return load(data, password)
+        if encrypted := _ENCRYPTED.search(data):
+            data = binascii.a2b_base64(encrypted[1])
+        if b"-----BEGIN" in data:
+            return serialization.load_pem_private_key(data, password)
+        check_password_cost(data)
+        return serialization.load_der_private_key(data, password)
     except UnsupportedAlgorithm:
         raise ncrypt_error(
             Status.NTE_NOT_SUPPORTED, "the file's algorithm or encryption is not supported"
