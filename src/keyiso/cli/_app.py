@@ -8,6 +8,7 @@ _COMMANDS = {
     "quickstart": Lazy("keyiso.cli.quickstart", "Show what keyiso does, in a few seconds."),
     "key": Lazy("keyiso.cli.key", "Create keys, use them, delete them."),
     "provider": Lazy("keyiso.cli.provider", "Where keys can be kept."),
+    "doctor": Lazy("keyiso.cli.doctor", "What this machine can do for keys, and why not."),
     "status": Lazy("keyiso.cli.status", "What runs, since when, with how many keys."),
     "backup": Lazy("keyiso.cli.backup", "Write all keys, sealed, to a file."),
     "restore": Lazy("keyiso.cli.restore", "Bring the keys of a backup back."),

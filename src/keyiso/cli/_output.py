@@ -29,12 +29,15 @@ def print_json(value: object) -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Collection[str] = ()
 ) -> None:
-    """A table of texts that are printable already; ``right`` are columns of numbers."""
+    """A table of texts that are printable already; ``right`` are columns of numbers. Columns
+    without names have no header.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.show_header = any(columns)
     for column in columns:
         table.add_column(
             Text(column), justify="right" if column in right else "left", overflow="fold"

@@ -123,6 +123,7 @@ class TPM_CAP(enum.IntEnum):
 class TPM_PT(enum.IntEnum):
     """Properties of a TPM."""
 
+    FAMILY_INDICATOR = 0x100
     MANUFACTURER = 0x105
     PERMANENT = 0x200
     LOCKOUT_COUNTER = 0x20E
@@ -184,4 +185,5 @@ class TPMA_NV(enum.IntFlag):
 class TPMA_PERMANENT(enum.IntFlag):
     """What TPM_PT.PERMANENT tells."""
 
+    ownerAuthSet = 0x00000001
     inLockout = 0x00000200

@@ -1,0 +1,130 @@
+"""All questions, asked of this machine and of the keyiso that this user's programs use."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keyiso.clock import SystemClock
+from keyiso.doctor import firmware, kernel, level, memory, tracing
+from keyiso.doctor.arming import shield_findings
+from keyiso.doctor.finding import Finding
+from keyiso.doctor.instance import Running, instance_findings, running_instance
+from keyiso.doctor.tpm import LATCHED, tpm_findings
+from keyiso.doctor.tree import Tree
+from keyiso.doctor.trial import SIGN_VBS, no_signatures, trial_signatures
+from keyiso.doctor.verdict import EPHEMERAL, PER_BOOT, PERSISTED, verdict
+from keyiso.paths import Instance
+from keyiso.tpm.transport import open_device
+from keyiso.trustlet.arming.backing import secret_memory
+from keyiso.trustlet.arming.probes import probe_machine
+from keyiso.trustlet.arming.shields import ARMED, Answer
+from keyiso.trustlet.arming.suspicion import tracing_programs
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Findings that belong together."""
+
+    title: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What was found."""
+
+    instance: Instance
+    """The one that was asked, whether it runs or not."""
+    verdicts: tuple[Finding, ...]
+    """Whether keys that require `vbs` can be made: ephemeral, per-boot and persisted ones."""
+    levels: tuple[level.Level, ...]
+    """What keys that require `vbs` get here; where none can be made, what other keys get."""
+    parts: tuple[Part, ...]
+    """What matters most comes first."""
+
+    @property
+    def can_require_vbs(self) -> bool:
+        """Certainly, and for keys of both kinds that need no TPM."""
+        return all(one.state is Answer.YES for one in self.verdicts if one.name != PERSISTED.name)
+
+
+def examine(tree: Tree, environ: Mapping[str, str], *, start: bool) -> Examination:
+    """Ask everything. ``environ`` is that of this process, which names the instance.
+
+    Nothing is started but a pair for the trial, which ends with it; with ``start`` also the user's
+    own keyiso, if it does not run.
+    """
+    running = running_instance(environ)
+    if start or running.answers:
+        signatures = trial_signatures()
+        running = running_instance(environ)
+    else:
+        signatures = no_signatures(running)
+    shields = shield_findings(probe_machine)
+    needed = (
+        *_ingredients(tree, running),
+        *(one for one in shields if one.name in ARMED),
+    )
+    tpm = tpm_findings(tree, open_device, SystemClock())
+    bpf_lsm = (one for one in shields if one.name not in ARMED)
+    verdicts = _verdicts(signatures, needed, tpm)
+    return Examination(
+        running.instance,
+        verdicts,
+        _levels(verdicts, tpm),
+        (
+            Part("keyiso", (*instance_findings(running), *signatures)),
+            Part("What keys that require vbs need", needed),
+            Part("What persisted ones need besides", tpm),
+            Part("What else root, and others, could do", (*bpf_lsm, *_surroundings(tree))),
+        ),
+    )
+
+
+def _ingredients(tree: Tree, running: Running) -> tuple[Finding, ...]:
+    """What arming takes; of a keyiso that runs, as it has it."""
+    worker = running.worker
+    return (
+        memory.secret_memory(lambda: os.close(secret_memory())),
+        memory.locked_memory(tree, str(worker.pid) if worker else memory.THIS_PROCESS),
+        tracing.guard_allowed(tree, worker.uid if worker else os.geteuid()),
+    )
+
+
+def _surroundings(tree: Tree) -> tuple[Finding, ...]:
+    return (
+        tracing.no_tracing_programs(tracing_programs),
+        tracing.no_uprobes(tree),
+        kernel.lockdown(tree),
+        kernel.modules_closed(tree),
+        kernel.kexec_closed(tree),
+        kernel.dev_mem_closed(tree),
+        kernel.kcore_closed(tree),
+        kernel.hibernation_off(tree),
+        firmware.secure_boot(tree),
+        firmware.host_shut_out(tree),
+        firmware.iommu(tree),
+        tracing.users_bpf_off(tree),
+        tracing.users_perf_off(tree),
+    )
+
+
+def _verdicts(
+    signatures: tuple[Finding, ...], needed: tuple[Finding, ...], tpm: tuple[Finding, ...]
+) -> tuple[Finding, ...]:
+    """A signature says more than what it takes to make one."""
+    signed = [one for one in signatures if one.name == SIGN_VBS.name]
+    vbs = [one for one in signed if one.state is not Answer.UNKNOWN] or [*needed]
+    return (
+        verdict(EPHEMERAL, vbs),
+        verdict(PER_BOOT, vbs),
+        verdict(PERSISTED, [*vbs, *tpm]),
+    )
+
+
+def _levels(verdicts: tuple[Finding, ...], tpm: tuple[Finding, ...]) -> tuple[level.Level, ...]:
+    can = {one.name for one in (*verdicts, *tpm) if one.state is Answer.YES}
+    if EPHEMERAL.name not in can:
+        return (level.SOFTWARE,)
+    more = ((PERSISTED.name, level.TPM), (LATCHED.name, level.LATCHED))
+    return (level.VBS, *(added for name, added in more if name in can))
