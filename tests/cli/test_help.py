@@ -38,6 +38,7 @@ Commands:
   quickstart  Show what keyiso does, in a few seconds.
   key         Create keys, use them, delete them.
   provider    Where keys can be kept.
+  doctor      What this machine can do for keys, and why not.
   status      What runs, since when, with how many keys.
   backup      Write all keys, sealed, to a file.
   restore     Bring the keys of a backup back.

@@ -1,70 +1,66 @@
 """The shields, as a pair has them that is armed for the purpose and attacked."""
 
-from collections.abc import Callable, Iterable, Mapping
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final
 
-from keyiso.doctor.finding import Finding, Question
+from keyiso.doctor.finding import Finding, Question, answers
 from keyiso.trustlet.arming import shields
 from keyiso.trustlet.arming.shields import Answer
 
 _NOT_ARMED: Final = "Keys that require `vbs` cannot be made."
-_BPF_OPEN: Final = "Root's BPF programs and perf read armed workers too."
 
 QUESTIONS: Final[Mapping[str, Question]] = MappingProxyType(
     {
-        question.name: question
-        for question in (
-            Question(
-                shields.SECRETMEM,
-                "What a worker writes, keys included, is read by nobody else.",
-                _NOT_ARMED,
-                "See what is found of secret-memory, locked-memory and guard-allowed.",
-            ),
-            Question(
-                shields.REHOMED,
-                "A worker's memory and code are changed by nobody else.",
-                _NOT_ARMED,
-            ),
-            Question(
-                shields.GUARDED,
-                "No debugger gets at a worker.",
-                _NOT_ARMED,
-            ),
-            Question(
-                shields.SECCOMP,
-                "A worker that is taken over opens, maps and starts nothing.",
-                _NOT_ARMED,
-            ),
-            Question(
-                shields.NO_CORE,
-                "No worker's memory is ever in a core file.",
-                _NOT_ARMED,
-            ),
-            Question(
-                shields.BPF_LSM,
-                "BPF programs, perf and ptrace can be kept from armed workers, on the owner's"
-                " consent: it forbids them to everybody on the machine.",
-                _BPF_OPEN,
-                "It takes a kernel with CONFIG_BPF_LSM and CONFIG_DEBUG_INFO_BTF, and bpf in its"
-                " lsm= list.",
-            ),
-        )
+        shield: Question(shield, good, _NOT_ARMED)
+        for shield, good in {
+            shields.SECRETMEM: "What a worker writes, keys included, is read by nobody else.",
+            shields.REHOMED: "A worker's memory, its code too, is changed by nobody else.",
+            shields.GUARDED: "No debugger gets at a worker.",
+            shields.SECCOMP: "A worker that is taken over opens, maps and starts nothing.",
+            shields.NO_CORE: "No worker's memory is ever in a core file.",
+        }.items()
     }
+)
+BPF_LSM: Final = Question(
+    shields.BPF_LSM,
+    "BPF programs, perf and ptrace can be kept from armed workers, if the machine's owner consents:"
+    " it forbids them to everybody.",
+    "Root's BPF programs and perf read armed workers too.",
+    "It takes a kernel with CONFIG_BPF_LSM and CONFIG_DEBUG_INFO_BTF, and bpf in its lsm= list.",
 )
 
 
-def shield_findings(probe: Callable[[], Iterable[shields.Finding]]) -> tuple[Finding, ...]:
-    """What a probe finds of each shield, explained."""
+def probed_shields(probe: Callable[[], Iterable[shields.Finding]]) -> tuple[Finding, ...]:
+    """What a probe finds of each shield that an armed worker has."""
     try:
-        found = probe()
+        found = tuple(probe())
     except OSError as error:
-        found = [shields.unknown(name, str(error)) for name in QUESTIONS]
-    return tuple(_explained(one) for one in found)
+        return _unknown(str(error))
+    return tuple(_answer(QUESTIONS[one.shield], one) for one in found if one.shield in QUESTIONS)
 
 
-def _explained(found: shields.Finding) -> Finding:
-    question = QUESTIONS[found.shield]
+def missing_shields(ingredients: Sequence[Finding]) -> tuple[Finding, ...]:
+    """What is said of the shields where arming lacks something; nothing where it does not."""
+    lacking = [one.name for one in ingredients if one.state is Answer.NO]
+    return _unknown(f"nothing was armed, for lack of {', '.join(lacking)}") if lacking else ()
+
+
+@answers(BPF_LSM)
+def bpf_lsm(probe: Callable[[], shields.Finding]) -> Finding:
+    """Whether the kernel takes the programs of that shield; only root can try."""
+    found = probe()
+    if found.answer is Answer.UNKNOWN and os.geteuid() != 0:
+        return BPF_LSM.unknown(found.evidence, "Ask as root.")
+    return _answer(BPF_LSM, found)
+
+
+def _unknown(evidence: str) -> tuple[Finding, ...]:
+    return tuple(question.unknown(evidence) for question in QUESTIONS.values())
+
+
+def _answer(question: Question, found: shields.Finding) -> Finding:
     match found.answer:
         case Answer.YES:
             return question.yes(found.evidence)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from keyiso.clock import SystemClock
 from keyiso.doctor import firmware, kernel, level, memory, tracing
-from keyiso.doctor.arming import shield_findings
+from keyiso.doctor.arming import bpf_lsm, missing_shields, probed_shields
 from keyiso.doctor.finding import Finding
 from keyiso.doctor.instance import Running, instance_findings, running_instance
 from keyiso.doctor.tpm import LATCHED, tpm_findings
@@ -16,8 +16,9 @@ from keyiso.doctor.verdict import EPHEMERAL, PER_BOOT, PERSISTED, verdict
 from keyiso.paths import Instance
 from keyiso.tpm.transport import open_device
 from keyiso.trustlet.arming.backing import secret_memory
+from keyiso.trustlet.arming.bpf_lsm import probe_bpf_lsm
 from keyiso.trustlet.arming.probes import probe_machine
-from keyiso.trustlet.arming.shields import ARMED, Answer
+from keyiso.trustlet.arming.shields import Answer
 from keyiso.trustlet.arming.suspicion import tracing_programs
 
 
@@ -60,13 +61,10 @@ def examine(tree: Tree, environ: Mapping[str, str], *, start: bool) -> Examinati
         running = running_instance(environ)
     else:
         signatures = no_signatures(running)
-    shields = shield_findings(probe_machine)
-    needed = (
-        *_ingredients(tree, running),
-        *(one for one in shields if one.name in ARMED),
-    )
+    ingredients = _ingredients(tree, running)
+    shields = missing_shields(ingredients) or probed_shields(probe_machine)
+    needed = (*ingredients, *shields)
     tpm = tpm_findings(tree, open_device, SystemClock())
-    bpf_lsm = (one for one in shields if one.name not in ARMED)
     verdicts = _verdicts(signatures, needed, tpm)
     return Examination(
         running.instance,
@@ -76,7 +74,7 @@ def examine(tree: Tree, environ: Mapping[str, str], *, start: bool) -> Examinati
             Part("keyiso", (*instance_findings(running), *signatures)),
             Part("What keys that require vbs need", needed),
             Part("What persisted ones need besides", tpm),
-            Part("What else root, and others, could do", (*bpf_lsm, *_surroundings(tree))),
+            Part("What else root, and others, could do", _surroundings(tree)),
         ),
     )
 
@@ -93,6 +91,7 @@ def _ingredients(tree: Tree, running: Running) -> tuple[Finding, ...]:
 
 def _surroundings(tree: Tree) -> tuple[Finding, ...]:
     return (
+        bpf_lsm(probe_bpf_lsm),
         tracing.no_tracing_programs(tracing_programs),
         tracing.no_uprobes(tree),
         kernel.lockdown(tree),

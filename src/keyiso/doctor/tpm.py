@@ -71,7 +71,7 @@ def tpm_findings(tree: Tree, open_transport: OpenTransport, clock: Clock) -> tup
 
 def _ask(tpm: Tpm) -> tuple[Finding, ...]:
     return (
-        TPM.yes("it answers"),
+        TPM.yes("it could be opened"),
         _asked(VERSION, lambda: _version(tpm)),
         _asked(SHA256_BANK, lambda: _sha256_bank(tpm)),
         _asked(OWNER, lambda: _owner(tpm)),
