@@ -206,7 +206,8 @@ def test_without_proc_it_is_unknown_whether_yama_does(tmp_path: Path) -> None:
         (str(WORKER_BYTES - 1), "0", Answer.NO),
         ("8388608", "0", Answer.NO),
         ("8388608", f"{1 << 14:x}", Answer.YES),
-        ("8388608", f"{~(1 << 14) & 0x1FFFFFFFFFF:x}", Answer.NO),
+        ("8388608", f"{1 << 24:x}", Answer.YES),
+        ("8388608", f"{~(1 << 14 | 1 << 24) & 0x1FFFFFFFFFF:x}", Answer.NO),
     ],
 )
 def test_locked_memory_is_a_limit_or_a_capability(

@@ -81,11 +81,10 @@ def examine(tree: Tree, environ: Mapping[str, str], *, start: bool) -> Examinati
 
 def _ingredients(tree: Tree, running: Running) -> tuple[Finding, ...]:
     """What arming takes; of a keyiso that runs, as it has it."""
-    worker = running.worker
     return (
         memory.secret_memory(lambda: os.close(secret_memory())),
-        memory.locked_memory(tree, str(worker.pid) if worker else memory.THIS_PROCESS),
-        tracing.guard_allowed(tree, worker.uid if worker else os.geteuid()),
+        memory.locked_memory(tree, running.arming),
+        tracing.guard_allowed(tree, running.worker_uid),
     )
 
 

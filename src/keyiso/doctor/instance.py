@@ -1,5 +1,6 @@
 """The keyiso that this user's programs use. Asking starts nothing, and waits for nobody long."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
@@ -8,6 +9,7 @@ from keyiso.client.binding import bind_process, trusted_uids
 from keyiso.client.retry import RetryPolicy
 from keyiso.client.supervision import supervisor_status
 from keyiso.doctor.finding import Finding, Question
+from keyiso.doctor.memory import THIS_PROCESS
 from keyiso.errors import NCryptError
 from keyiso.paths import Instance, client_instance
 from keyiso.wire.operations import GetServiceStatus, ProcessStatus, SupervisorStatus
@@ -37,6 +39,7 @@ _DEADLINE_SECONDS: Final = 3.0
 """What the KeyIso service may take to answer."""
 
 _CONTROL_SERVICE: Final = "keyiso"
+_VBS: Final = "vbs-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +56,19 @@ class Running:
         return self.trouble is None
 
     @property
-    def worker(self) -> ProcessStatus | None:
-        """A process that holds keys."""
+    def worker_uid(self) -> int:
+        """As whom keys are held, or would be."""
         processes = () if self.supervisor is None else self.supervisor.processes
-        workers = (one for one in processes if one.service != _CONTROL_SERVICE and one.pid)
-        return next(workers, None)
+        uids = (one.uid for one in processes if one.service != _CONTROL_SERVICE)
+        return next(uids, os.geteuid())
+
+    @property
+    def arming(self) -> str:
+        """The process whose limits armed workers have: a directory of /proc."""
+        if self.supervisor is None:
+            return THIS_PROCESS
+        pairs = (one.pid for one in self.supervisor.processes if one.service.startswith(_VBS))
+        return str(next(filter(None, pairs), self.supervisor.pid))
 
 
 def running_instance(environ: Mapping[str, str]) -> Running:
@@ -103,11 +114,12 @@ def _running(running: Running) -> Finding:
 
 
 def _complete(processes: tuple[ProcessStatus, ...]) -> Finding:
-    down = [one.service for one in processes if not one.pid]
+    started = [one for one in processes if one.started]  # the others wait until they are wanted
+    down = [one.service for one in started if not one.pid]
     if down:
         return COMPLETE.no(f"down: {', '.join(down)}")
-    restarts = sum(one.restarts for one in processes)
-    return COMPLETE.yes(f"{len(processes)} processes and a supervisor; {restarts} restarts")
+    restarts = sum(one.restarts for one in started)
+    return COMPLETE.yes(f"{len(started)} processes and a supervisor; {restarts} restarts")
 
 
 def _separate_users(supervisor: SupervisorStatus) -> Finding:

@@ -22,12 +22,14 @@ LOCKED_MEMORY: Final = Question(
 WORKER_BYTES: Final = HEAP_BYTES + (16 << 20)
 """What an armed worker locks: its heap, and about 15 MiB of Python and of libraries."""
 
-_CAP_IPC_LOCK: Final = 14
-"""With this capability there is no limit (capabilities(7))."""
+_FREE_OF_LIMITS: Final = {"CAP_IPC_LOCK": 14, "CAP_SYS_RESOURCE": 24}
+"""With the first of these capabilities there is no limit, with the second it can be raised
+(capabilities(7))."""
 
 _UNLIMITED: Final = "unlimited"
 
 THIS_PROCESS: Final = "self"
+"""The directory of /proc of who asks."""
 
 
 @answers(SECRET_MEMORY)
@@ -43,10 +45,12 @@ def secret_memory(make: Callable[[], None]) -> Finding:
 
 @answers(LOCKED_MEMORY)
 def locked_memory(tree: Tree, process: str = THIS_PROCESS) -> Finding:
-    """Whether a process, and what it starts, may lock enough; ``process`` is a directory of
-    /proc."""
-    if _capabilities(tree, process) >> _CAP_IPC_LOCK & 1:
-        return LOCKED_MEMORY.yes(f"{_named(process)} has CAP_IPC_LOCK: no limit applies")
+    """Whether a process, or the workers that it starts, may lock enough; ``process`` is a
+    directory of /proc."""
+    capabilities = _capabilities(tree, process)
+    for name, bit in _FREE_OF_LIMITS.items():
+        if capabilities >> bit & 1:
+            return LOCKED_MEMORY.yes(f"{_named(process)} has {name}: no limit counts")
     limit = _limit(tree, process)
     if limit is None:
         return LOCKED_MEMORY.unknown(f"/proc/{process}/limits does not say")
