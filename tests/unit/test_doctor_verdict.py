@@ -20,7 +20,7 @@ SECOND = Question("second", "good", "bad", "mend the second")
         (
             [FIRST.yes("a"), SECOND.yes("b")],
             Answer.YES,
-            "all that it takes is there: first, second",
+            "first, second: yes",
             "",
         ),
         ([FIRST.unknown("a"), SECOND.no("b")], Answer.NO, "second: b", "mend the second"),

@@ -8,6 +8,7 @@ from typing import Final
 from keyiso.doctor.finding import Finding, Question, answers
 from keyiso.trustlet.arming import shields
 from keyiso.trustlet.arming.shields import Answer
+from keyiso.wire.operations import ShieldFinding
 
 _NOT_ARMED: Final = "Keys that require `vbs` cannot be made."
 
@@ -47,6 +48,17 @@ def missing_shields(ingredients: Sequence[Finding]) -> tuple[Finding, ...]:
     return _unknown(f"nothing was armed, for lack of {', '.join(lacking)}") if lacking else ()
 
 
+def told_shields(found: Iterable[Finding], told: Iterable[ShieldFinding]) -> tuple[Finding, ...]:
+    """What could not be found out, on the word of the armed workers that serve."""
+    words = {one.shield: one for one in told}
+    return tuple(
+        _answer(QUESTIONS[one.name], _as_finding(words[one.name]))
+        if one.state is Answer.UNKNOWN and one.name in words
+        else one
+        for one in found
+    )
+
+
 @answers(BPF_LSM)
 def bpf_lsm(probe: Callable[[], shields.Finding]) -> Finding:
     """Whether the kernel takes the programs of that shield; only root can try."""
@@ -58,6 +70,11 @@ def bpf_lsm(probe: Callable[[], shields.Finding]) -> Finding:
 
 def _unknown(evidence: str) -> tuple[Finding, ...]:
     return tuple(question.unknown(evidence) for question in QUESTIONS.values())
+
+
+def _as_finding(told: ShieldFinding) -> shields.Finding:
+    evidence = f"an armed worker that serves: {told.evidence}"
+    return shields.Finding(told.shield, Answer(told.answer), evidence)
 
 
 def _answer(question: Question, found: shields.Finding) -> Finding:

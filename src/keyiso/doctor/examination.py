@@ -1,18 +1,24 @@
 """All questions, asked of this machine and of the keyiso that this user's programs use."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keyiso.clock import SystemClock
 from keyiso.doctor import firmware, kernel, level, memory, tracing
-from keyiso.doctor.arming import bpf_lsm, missing_shields, probed_shields
+from keyiso.doctor.arming import bpf_lsm, missing_shields, probed_shields, told_shields
 from keyiso.doctor.finding import Finding
-from keyiso.doctor.instance import Running, instance_findings, running_instance
+from keyiso.doctor.instance import (
+    Running,
+    instance_findings,
+    isolation_of,
+    running_instance,
+)
+from keyiso.doctor.isolation import isolation_findings, machine_root
 from keyiso.doctor.tpm import LATCHED, tpm_findings
 from keyiso.doctor.tree import Tree
-from keyiso.doctor.trial import SIGN_VBS, no_signatures, trial_signatures
-from keyiso.doctor.verdict import EPHEMERAL, PER_BOOT, PERSISTED, verdict
+from keyiso.doctor.trial import no_signatures, trial_signatures
+from keyiso.doctor.verdict import EPHEMERAL, PERSISTED, verdicts_from
 from keyiso.paths import Instance
 from keyiso.tpm.transport import open_device
 from keyiso.trustlet.arming.backing import secret_memory
@@ -55,25 +61,29 @@ def examine(tree: Tree, environ: Mapping[str, str], *, start: bool) -> Examinati
     Nothing is started but a pair for the trial, which ends with it; with ``start`` also the user's
     own keyiso, if it does not run.
     """
-    running = running_instance(environ)
+    running, isolation = running_instance(environ), None
     if start or running.answers:
         signatures = trial_signatures()
         running = running_instance(environ)
+        isolation = isolation_of(running, environ)
     else:
         signatures = no_signatures(running)
+    workers = isolation_findings(isolation) if isolation else ()
     ingredients = _ingredients(tree, running)
     shields = missing_shields(ingredients) or probed_shields(probe_machine)
-    needed = (*ingredients, *shields)
+    if isolation:
+        shields = told_shields(shields, isolation.findings)
     tpm = tpm_findings(tree, open_device, SystemClock())
-    verdicts = _verdicts(signatures, needed, tpm)
+    root = machine_root(running, isolation)
+    verdicts = verdicts_from(signatures, (*ingredients, *shields), workers, (*tpm, root))
     return Examination(
         running.instance,
         verdicts,
         _levels(verdicts, tpm),
         (
             Part("keyiso", (*instance_findings(running), *signatures)),
-            Part("What keys that require vbs need", needed),
-            Part("What persisted ones need besides", tpm),
+            Part("What keys that require vbs need", (*workers, *ingredients, *shields)),
+            Part("What persisted ones need besides", (*tpm, root)),
             Part("What else root, and others, could do", _surroundings(tree)),
         ),
     )
@@ -107,22 +117,10 @@ def _surroundings(tree: Tree) -> tuple[Finding, ...]:
     )
 
 
-def _verdicts(
-    signatures: tuple[Finding, ...], needed: tuple[Finding, ...], tpm: tuple[Finding, ...]
-) -> tuple[Finding, ...]:
-    """A signature says more than what it takes to make one."""
-    signed = [one for one in signatures if one.name == SIGN_VBS.name]
-    vbs = [one for one in signed if one.state is not Answer.UNKNOWN] or [*needed]
-    return (
-        verdict(EPHEMERAL, vbs),
-        verdict(PER_BOOT, vbs),
-        verdict(PERSISTED, [*vbs, *tpm]),
-    )
-
-
-def _levels(verdicts: tuple[Finding, ...], tpm: tuple[Finding, ...]) -> tuple[level.Level, ...]:
+def _levels(verdicts: Sequence[Finding], tpm: Sequence[Finding]) -> tuple[level.Level, ...]:
     can = {one.name for one in (*verdicts, *tpm) if one.state is Answer.YES}
     if EPHEMERAL.name not in can:
         return (level.SOFTWARE,)
-    more = ((PERSISTED.name, level.TPM), (LATCHED.name, level.LATCHED))
-    return (level.VBS, *(added for name, added in more if name in can))
+    if PERSISTED.name not in can:
+        return (level.VBS,)
+    return (level.VBS, level.TPM, *((level.LATCHED,) if LATCHED.name in can else ()))

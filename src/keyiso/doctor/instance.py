@@ -5,14 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from keyiso.client.binding import bind_process, trusted_uids
+from keyiso.client.binding import Binding, bind_process, trusted_uids
 from keyiso.client.retry import RetryPolicy
 from keyiso.client.supervision import supervisor_status
 from keyiso.doctor.finding import Finding, Question
 from keyiso.doctor.memory import THIS_PROCESS
 from keyiso.errors import NCryptError
 from keyiso.paths import Instance, client_instance
-from keyiso.wire.operations import GetServiceStatus, ProcessStatus, SupervisorStatus
+from keyiso.wire.operations import (
+    GetIsolation,
+    GetServiceStatus,
+    Isolation,
+    ProcessStatus,
+    SupervisorStatus,
+)
 
 RUNNING: Final = Question(
     "running",
@@ -71,6 +77,16 @@ class Running:
         return str(next(filter(None, pairs), self.supervisor.pid))
 
 
+def isolation_of(running: Running, environ: Mapping[str, str]) -> Isolation | None:
+    """What it says of its armed workers, which it starts for that. None: it says nothing."""
+    if not running.answers:
+        return None
+    try:
+        return _binding(running.instance, environ).control(GetIsolation())
+    except NCryptError:
+        return None
+
+
 def running_instance(environ: Mapping[str, str]) -> Running:
     """The instance of this environment, if it runs."""
     instance = client_instance(environ)
@@ -80,12 +96,7 @@ def running_instance(environ: Mapping[str, str]) -> Running:
         return Running(instance, None, error)
     instance = replace(instance, system=supervisor.system)
     try:
-        bind_process(
-            environ,
-            resolve=lambda: instance,
-            policy=RetryPolicy(deadline=_DEADLINE_SECONDS),
-            autostart=False,
-        ).control(GetServiceStatus())
+        _binding(instance, environ).control(GetServiceStatus())
     except NCryptError as error:
         return Running(instance, supervisor, error)
     return Running(instance, supervisor, None)
@@ -100,6 +111,15 @@ def instance_findings(running: Running) -> tuple[Finding, ...]:
         _running(running),
         _complete(running.supervisor.processes),
         _separate_users(running.supervisor),
+    )
+
+
+def _binding(instance: Instance, environ: Mapping[str, str]) -> Binding:
+    return bind_process(
+        environ,
+        resolve=lambda: instance,
+        policy=RetryPolicy(deadline=_DEADLINE_SECONDS),
+        autostart=False,
     )
 
 

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from keyiso.doctor.finding import Finding, Question
+from keyiso.doctor.isolation import BOOT_ROOT, MACHINE_ROOT
+from keyiso.doctor.tpm import OWNER, SHA256_BANK, TPM, VERSION
+from keyiso.doctor.trial import SIGN_VBS
 from keyiso.trustlet.arming.shields import Answer
 
 EPHEMERAL: Final = Question(
@@ -25,6 +28,36 @@ PERSISTED: Final = Question(
 )
 
 
+_OF_THE_TPM: Final = frozenset(one.name for one in (TPM, VERSION, SHA256_BANK, OWNER))
+"""What enrolling takes."""
+
+
+def verdicts_from(
+    signatures: Sequence[Finding],
+    needed: Sequence[Finding],
+    workers: Sequence[Finding],
+    kept: Sequence[Finding],
+) -> tuple[Finding, Finding, Finding]:
+    """For each lifetime. A signature that was made says more than what it takes to make one, and a
+    root that is there more than what it takes to enrol one.
+
+    ``needed`` is what arming takes, ``workers`` what those say that are armed, ``kept`` what is
+    found of the TPM and of the root that it keeps.
+    """
+    signed = [one for one in signatures if one.name == SIGN_VBS.name]
+    tried = all(one.state is not Answer.UNKNOWN for one in signed)
+    ephemeral = signed if tried else needed
+    boot = [one for one in workers if one.name == BOOT_ROOT.name]
+    root = [one for one in kept if one.name == MACHINE_ROOT.name]
+    enrolled = all(one.state is Answer.YES for one in root)
+    tpm = [] if enrolled else [one for one in kept if one.name in _OF_THE_TPM]
+    return (
+        verdict(EPHEMERAL, ephemeral),
+        verdict(PER_BOOT, [*ephemeral, *boot]),
+        verdict(PERSISTED, [*ephemeral, *tpm, *root]),
+    )
+
+
 def verdict(question: Question, needs: Sequence[Finding]) -> Finding:
     """The weakest of what is needed decides."""
     for state, answer in ((Answer.NO, question.no), (Answer.UNKNOWN, question.unknown)):
@@ -33,4 +66,4 @@ def verdict(question: Question, needs: Sequence[Finding]) -> Finding:
             names = ", ".join(need.name for need in missing)
             remedy = next((need.remedy for need in missing if need.remedy), "")
             return answer(f"{names}: {missing[0].evidence}", remedy)
-    return question.yes(f"all that it takes is there: {', '.join(need.name for need in needs)}")
+    return question.yes(f"{', '.join(need.name for need in needs)}: yes")
