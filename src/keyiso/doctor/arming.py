@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import Final
 
 from keyiso.doctor.finding import Finding, Question, answers
+from keyiso.errors import NCryptError
 from keyiso.trustlet.arming import shields
 from keyiso.trustlet.arming.shields import Answer
 from keyiso.wire.operations import ShieldFinding
@@ -37,7 +38,7 @@ def probed_shields(probe: Callable[[], Iterable[shields.Finding]]) -> tuple[Find
     """What a probe finds of each shield that an armed worker has."""
     try:
         found = tuple(probe())
-    except OSError as error:
+    except (NCryptError, OSError) as error:
         return _unknown(str(error))
     return tuple(_answer(QUESTIONS[one.shield], one) for one in found if one.shield in QUESTIONS)
 

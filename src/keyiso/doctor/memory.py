@@ -19,8 +19,8 @@ LOCKED_MEMORY: Final = Question(
     "A worker cannot be armed; keys that require `vbs` cannot be made.",
 )
 
-WORKER_BYTES: Final = HEAP_BYTES + (16 << 20)
-"""What an armed worker locks: its heap, and about 15 MiB of Python and of libraries."""
+WORKER_BYTES: Final = HEAP_BYTES + (24 << 20)
+"""What an armed worker locks: its heap, and about 20 MiB of Python, libraries and stacks."""
 
 _FREE_OF_LIMITS: Final = {"CAP_IPC_LOCK": 14, "CAP_SYS_RESOURCE": 24}
 """With the first of these capabilities there is no limit, with the second it can be raised
@@ -57,7 +57,7 @@ def locked_memory(tree: Tree, process: str = THIS_PROCESS) -> Finding:
     found = f"RLIMIT_MEMLOCK of {_named(process)} is {_mebibytes(limit)}"
     if limit != _UNLIMITED and int(limit) < WORKER_BYTES:
         return LOCKED_MEMORY.no(
-            f"{found}; an armed worker needs {_mebibytes(str(WORKER_BYTES))}",
+            f"{found}; an armed worker needs up to {_mebibytes(str(WORKER_BYTES))}",
             "Raise it: LimitMEMLOCK=64M in the systemd unit, or `ulimit -l`, or"
             " /etc/security/limits.conf; then start keyiso again.",
         )

@@ -7,8 +7,9 @@ import os
 import sys
 
 from keyiso.errors import NCryptError
+from keyiso.interpreter import module_command
 from keyiso.trustlet.arming.armed import become_armed
-from keyiso.trustlet.arming.guardian import WorkerStart, python_command, run_guardian
+from keyiso.trustlet.arming.guardian import PYTHON_FLAGS, WorkerStart, run_guardian
 from keyiso.trustlet.arming.heap import prepare_heap
 
 WORKER = "worker"
@@ -18,7 +19,7 @@ _HEAP_BYTES = 1 << 20
 
 def main(arguments: list[str]) -> int:
     if arguments != [WORKER]:
-        command = python_command("-m", "keyiso.trustlet.arming", WORKER)
+        command = module_command("keyiso.trustlet.arming", WORKER, flags=PYTHON_FLAGS)
         return run_guardian(WorkerStart(command, {"LANG": "C.UTF-8"})).status
     try:
         prepare_heap(_HEAP_BYTES)

@@ -7,12 +7,12 @@ this: it probes itself (self_probes.py).
 import contextlib
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from keyiso.errors import NCryptError
+from keyiso.interpreter import module_command
 from keyiso.trustlet.arming.backing import secret_memory
 from keyiso.trustlet.arming.bpf_lsm import probe_bpf_lsm
 from keyiso.trustlet.arming.mappings import regions_of
@@ -65,7 +65,7 @@ class _Pair:
 def _trial_pair() -> Iterator[_Pair | str]:
     """A pair, or why there is none."""
     process = subprocess.Popen(
-        [sys.executable, "-I", "-m", "keyiso.trustlet.arming"],
+        module_command("keyiso.trustlet.arming"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
