@@ -1,34 +1,45 @@
-"""``python -m tests.attack``, as root: the tables of docs/isolation.md, in one run."""
+"""``python -m tests.attack``, as root: the tables of docs/isolation.md, measured in one run.
 
+The tables go to standard output as well.
+"""
+
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
-
-from _pytest.outcomes import Skipped
 
 from tests.attack.cost import cost_table
-from tests.attack.outcome import Attack
-from tests.attack.subject import Kind, Subject
+from tests.attack.outcome import Row, measure
+from tests.attack.subject import KINDS, Kind, Subject
 from tests.attack.suite import ATTACKS
+from tests.attack.table import attack_table, write_between
 
 
 def main() -> None:
-    print("| attack by root | bare worker | armed worker |")
-    print("|---|---|---|")
+    rows = list(_rows())
+    for marker, table in (
+        ("attacks", attack_table(ATTACKS, rows, KINDS)),
+        ("cost", "\n".join(cost_table())),
+    ):
+        print(table)
+        write_between(marker, table)
+
+
+def _rows() -> list[Row]:
+    """Every attack on a subject of its own."""
+    rows = []
     for attack in ATTACKS:
-        bare = _verdict("bare", attack) if attack.on_bare else ""
-        print(f"| {attack.name} | {bare} | {_verdict('armed', attack)} |", flush=True)
-    print()
-    for row in cost_table():
-        print(row, flush=True)
+        for kind in KINDS:
+            if kind == "bare" and not attack.on_bare:
+                continue
+            with ExitStack() as stack:
 
+                def start(kind: Kind, stack: ExitStack = stack) -> Subject:
+                    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+                    return stack.enter_context(Subject(kind, directory))
 
-def _verdict(kind: Kind, attack: Attack) -> str:
-    with TemporaryDirectory() as directory, Subject(kind, Path(directory)) as subject:
-        try:
-            outcome = attack.run(subject)
-        except Skipped as skipped:
-            return f"not tried: {skipped}"
-    return "succeeds" if outcome.succeeded else "fails"
+                rows.append(measure(attack, kind, start))
+            print(rows[-1], flush=True)
+    return rows
 
 
 if __name__ == "__main__":

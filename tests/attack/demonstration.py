@@ -73,26 +73,30 @@ def serve_armed(options: argparse.Namespace) -> int:
 
 def serve_bare(options: argparse.Namespace) -> int:
     secret = root_secret(options.word)
-    left_open = _leave_secret_memory_open(secret)
+    left_open = _leave_memory_open(secret)
     loop = Loop(SystemClock())
     engine = Engine("vbs", None, Root(b"r" * 16, "boot", secret))
     worker = Worker(loop, new_identity("demonstration"), engine, os.geteuid(), Quotas())
     worker.listen(socket.socket(fileno=LINK))
     print("bare", "", sep="\n", flush=True)
     loop.run()
-    left_open.close()
+    left_open.clear()
     return 0
 
 
-def _leave_secret_memory_open(secret: bytes) -> mmap.mmap:
-    """What a careless worker would do: secret memory whose descriptor anybody can take."""
+def _leave_memory_open(secret: bytes) -> list[mmap.mmap]:
+    """What a careless worker would do: memory whose descriptor anybody can take, secret memory and
+    an ordinary file.
+    """
     from keyiso.trustlet.arming.backing import secret_memory
 
-    descriptor = secret_memory()
-    os.ftruncate(descriptor, mmap.PAGESIZE)
-    mapped = mmap.mmap(descriptor, mmap.PAGESIZE)
-    mapped[: len(secret)] = secret
-    return mapped
+    mappings = []
+    for descriptor in (secret_memory(), os.memfd_create("careless")):
+        os.ftruncate(descriptor, mmap.PAGESIZE)
+        mapped = mmap.mmap(descriptor, mmap.PAGESIZE)
+        mapped[: len(secret)] = secret
+        mappings.append(mapped)
+    return mappings
 
 
 def main() -> int:

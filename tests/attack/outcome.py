@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 
 from tests.attack.search import Search
-from tests.attack.subject import Subject
+from tests.attack.subject import Kind, Subject
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,8 @@ class Outcome:
     succeeded: bool
     """A secret was found, or the attacker's will was done."""
     detail: str
-
-    def __str__(self) -> str:
-        return f"{'LEAK' if self.succeeded else 'blocked'}: {self.detail}"
+    size: int = 0
+    """How much was found. Of several tries the best one is shown."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,49 @@ class Attack:
     """Its subject is of no use afterwards."""
     on_bare: bool = True
     """It means something for a worker without a guardian."""
+    times: int = 1
+    """How often it is tried, each time on another subject: it depends on chance."""
+
+
+SUCCEEDS = "succeeds"
+FAILS = "fails"
+_SKIPPED = "skipped: "
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of one attack on one level."""
+
+    attack: str
+    level: str
+    outcome: str
+    """`SUCCEEDS`, `FAILS`, or why it was skipped."""
+    evidence: str
+
+    @property
+    def skipped(self) -> bool:
+        return self.outcome.startswith(_SKIPPED)
+
+    def __str__(self) -> str:
+        return f"{self.attack}, {self.level}: {self.outcome} ({self.evidence})"
+
+
+def measure(attack: Attack, kind: Kind, start: Callable[[Kind], Subject]) -> Row:
+    """Carry out an attack. A subject that was not to be destroyed still serves afterwards."""
+    outcomes = []
+    try:
+        for _ in range(attack.times):
+            subject = start(kind)
+            outcomes.append(attack.run(subject))
+            if not attack.destructive:
+                subject.use_keys()
+    except pytest.skip.Exception as skipped:
+        return Row(attack.name, kind, f"{_SKIPPED}{skipped}", "")
+    successes = [outcome for outcome in outcomes if outcome.succeeded]
+    evidence = max(successes or outcomes, key=lambda outcome: outcome.size).detail
+    if attack.times > 1:
+        evidence = f"{len(successes)} of {attack.times} tries; the best one: {evidence}"
+    return Row(attack.name, kind, SUCCEEDS if successes else FAILS, evidence)
 
 
 def found(search: Search, detail: str = "") -> Outcome:
@@ -46,7 +88,8 @@ def found(search: Search, detail: str = "") -> Outcome:
 def found_words(words: set[tuple[str, int]], detail: str) -> Outcome:
     """The outcome of looking into registers: single words of secrets, by name and place."""
     names = ", ".join(sorted({name for name, _ in words})) or "nothing"
-    return Outcome(bool(words), f"{detail}; {len(words)} words of 8 bytes found: {names}")
+    detail = f"{detail}; {len(words)} words of 8 bytes found: {names}"
+    return Outcome(bool(words), detail, len(words))
 
 
 def impossible(why: str) -> NoReturn:

@@ -1,23 +1,21 @@
 """Attacks on the guardian, and on what remains when it is gone."""
 
 import contextlib
+import dataclasses
 import os
 import platform
 import signal
 import struct
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 
-from keyiso.trustlet.arming.process import threads_of, tracer_of
-from keyiso.trustlet.arming.ptrace import WALL, registers_of, resume
+from keyiso.trustlet.arming.guardian import STANDSTILL_SECONDS
 from tests.attack.outcome import Outcome, found, found_words, impossible
 from tests.attack.reading import regions
 from tests.attack.search import Search
 from tests.attack.subject import SECONDS, Subject, is_alive, wait_until
-from tests.attack.tracing import LIBC, SEIZE, NotAllowed, traced, vector_registers
-
-_TRACEEXIT = 0x40
-_EVENT_EXIT = 6
+from tests.attack.tracing import NotAllowed, traced
 
 
 def take_over_guardian(subject: Subject) -> Outcome:
@@ -42,27 +40,32 @@ def overwrite_guardian(subject: Subject) -> Outcome:
         memory.seek(at)
         memory.write(_ptrace_calls(subject.worker))
     os.kill(subject.guardian, signal.SIGCHLD)  # it wakes up, and runs what was written
-    free = wait_until(lambda: not is_alive(subject.worker) or not tracer_of(subject.worker))
-    freed = free and is_alive(subject.worker) and not is_alive(subject.guardian)
-    return Outcome(freed, f"its code was replaced; the worker is {_state(subject)}")
+    assert wait_until(lambda: not is_alive(subject.guardian)), "the code was not run"
+    freed = not wait_until(lambda: not is_alive(subject.worker), STANDSTILL_SECONDS)
+    return Outcome(freed, f"its code was replaced; the worker is {'free' if freed else 'dead'}")
 
 
 def race_for_registers(subject: Subject) -> Outcome:
     """Kill the guardian and be the worker's next tracer before the kernel has killed that too.
 
     A thread that ends can be stopped once more at its exit, with the registers that it had.
+    Whoever sees them has succeeded, whether or not a word of a secret was there at that moment.
     """
     search = Search(subject.planted.limbs)
-    words: set[tuple[str, int]] = set()
-    stops = 0
+    command = (sys.executable, "-m", "tests.attack.racer")
     with subject.at_work():
-        subject.use_keys()
-        os.kill(subject.guardian, signal.SIGKILL)
-        for registers in _exit_stops(subject.worker):
-            stops += 1
-            words |= search.words(registers)
+        raced = subprocess.run(
+            [*command, str(subject.guardian), str(subject.worker)],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
+    assert raced.returncode == 0, raced.stderr
     subject.wait_for_end()
-    return found_words(words, f"{stops} threads caught at their exit")
+    caught = [search.words(bytes.fromhex(line)) for line in raced.stdout.splitlines()]
+    outcome = found_words(set().union(*caught), f"{len(caught)} threads caught at their exit")
+    return dataclasses.replace(outcome, succeeded=bool(caught))
 
 
 def read_after_guardian(subject: Subject) -> Outcome:
@@ -78,22 +81,6 @@ def read_after_guardian(subject: Subject) -> Outcome:
     return found(search)
 
 
-def _exit_stops(pid: int) -> Iterator[bytes]:
-    """The registers of each thread that was caught, as long as the process lasts."""
-    left = set(threads_of(pid))
-    tries = 0
-    while left and (tries % 1000 or is_alive(pid)):
-        tries += 1
-        # The bare call, and no exception: there is little time.
-        for thread in tuple(left):
-            if LIBC.ptrace(SEIZE, thread, None, _TRACEEXIT) == 0:
-                left.discard(thread)
-                _, status = os.waitpid(thread, WALL)
-                if status >> 16 == _EVENT_EXIT:
-                    yield bytes(registers_of(thread)) + vector_registers(thread)
-                    resume(thread)
-
-
 def _ptrace_calls(worker: int) -> bytes:
     """PTRACE_INTERRUPT and then PTRACE_DETACH of the worker, over and over."""
     code = b""
@@ -103,9 +90,3 @@ def _ptrace_calls(worker: int) -> bytes:
         code += b"\xbe" + struct.pack("<I", worker)  # mov esi, worker
         code += b"\x31\xd2\x4d\x31\xd2\x0f\x05"  # xor edx, edx; xor r10, r10; syscall
     return code + b"\xeb" + struct.pack("<b", -len(code) - 2)  # jmp to the beginning
-
-
-def _state(subject: Subject) -> str:
-    if not wait_until(lambda: not subject.alive, SECONDS):
-        return "guarded"
-    return "dead" if wait_until(lambda: not is_alive(subject.worker)) else "free"

@@ -1,5 +1,6 @@
 """The keys that the suite plants in a worker, and every form in which they might be found."""
 
+import base64
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -25,20 +26,24 @@ class Planted:
 
     @property
     def limbs(self) -> Mapping[str, bytes]:
-        """Numbers as OpenSSL computes with them: 64-bit words, the least first."""
-        return {name: form for name, form in self._forms() if name.endswith(" limbs")}
+        """Numbers as OpenSSL computes with them: words of 64 or of 52 bits, the least first."""
+        return {
+            name: form for name, form in self._forms() if name.endswith((" limbs", " in 52 bits"))
+        }
 
     def _forms(self) -> Iterator[tuple[str, bytes]]:
-        yield "root", self.root
-        yield "root hexadecimal", self.root.hex().encode()
-        yield "AES key", self.aes_key
+        for name, secret in (("root", self.root), ("AES key", self.aes_key)):
+            yield name, secret
+            yield f"{name} hexadecimal", secret.hex().encode()
+            yield f"{name} base64", base64.b64encode(secret)
         for name, (value, size) in self._numbers().items():
             yield f"{name} big-endian", value.to_bytes(size, "big")
-            yield f"{name} limbs", value.to_bytes(size, "little")
+            yield f"{name} limbs", value.to_bytes(size, "little")  # of 64 bits
             yield f"{name} in 52 bits", _digits(value, 52, 8, size)  # AVX-512 IFMA
             yield f"{name} in 29 bits", _digits(value, 29, 8, size)  # AVX2
             yield f"{name} in 30 bits", _digits(value, 30, 4, size)  # Python's int
-            yield f"{name} hexadecimal", format(value, "x").encode()
+            yield f"{name} hexadecimal", value.to_bytes(size, "big").hex().encode()
+            yield f"{name} base64", base64.b64encode(value.to_bytes(size, "big"))
         for name, key in (("RSA", self.rsa_key), ("EC", self.ec_key)):
             yield f"{name} DER", _private_part(pkcs8(key))
             yield f"{name} PEM", _private_part(pkcs8(key, Encoding.PEM))

@@ -5,16 +5,22 @@ import ctypes
 import mmap
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from keyiso.trustlet.arming.kernel import system_call
 from keyiso.trustlet.arming.mappings import Region, regions_of
+from keyiso.trustlet.arming.process import threads_of
 from tests.attack.outcome import Outcome, found
 from tests.attack.subject import Subject
 
 SCANS = 10
 """How often memory is read while the worker uses its keys."""
+
+_PROC_FILES = (
+    *("environ", "cmdline", "auxv", "comm", "stack", "syscall", "wchan", "stat", "statm"),
+    *("status", "maps", "smaps", "numa_maps", "limits", "io", "sched", "personality", "cgroup"),
+)
 
 
 class IoVec(ctypes.Structure):
@@ -61,17 +67,26 @@ def write_proc_mem(subject: Subject) -> Outcome:
     return Outcome(taken > 0, f"{taken} of {len(regions(subject.worker))} mappings took a byte")
 
 
+def write_with_process_vm_writev(subject: Subject) -> Outcome:
+    """Write by process_vm_writev(2): one byte of each writable mapping."""
+    writable = [region for region in regions(subject.worker) if region.writable]
+    taken = sum(_write_vm(subject.worker, region) for region in writable)
+    return Outcome(taken > 0, f"{taken} of {len(writable)} writable mappings took a byte")
+
+
 def take_descriptors(subject: Subject) -> Outcome:
-    """Take every descriptor (pidfd_getfd(2)) and every mapped file (map_files) and map them."""
-    search = subject.search()
-    seen = set()
-    for descriptor in (*_descriptors(subject.worker), *_mapped_files(subject.worker)):
-        status = os.fstat(descriptor)
-        if (status.st_dev, status.st_ino) not in seen:
-            seen.add((status.st_dev, status.st_ino))
-            search.look(_content(descriptor))
-        os.close(descriptor)
-    return found(search)
+    """Take every descriptor (pidfd_getfd(2)), read it and map it."""
+    return _search_files(subject, _descriptors)
+
+
+def open_descriptors(subject: Subject) -> Outcome:
+    """Open every descriptor anew through /proc/PID/fd, read it and map it."""
+    return _search_files(subject, _descriptors_by_path)
+
+
+def open_mapped_files(subject: Subject) -> Outcome:
+    """Open every mapped file through /proc/PID/map_files, read it and map it."""
+    return _search_files(subject, _mapped_files)
 
 
 def change_sealed_code(subject: Subject) -> Outcome:
@@ -85,12 +100,26 @@ def change_sealed_code(subject: Subject) -> Outcome:
 
 
 def read_proc_files(subject: Subject) -> Outcome:
-    """Read the other files of /proc/PID: environment, arguments, kernel stack and so on."""
+    """Read the other files of /proc/PID, of each thread: environment, arguments, auxiliary vector,
+    kernel stack, what it waits for, the system call it is in and so on.
+    """
     search = subject.search()
     with subject.at_work():
-        for name in ("environ", "cmdline", "auxv", "comm", "stack", "syscall", "wchan", "stat"):
+        for pid in subject.processes:
+            for thread in threads_of(pid):
+                for name in _PROC_FILES:
+                    with contextlib.suppress(OSError):
+                        search.look(Path(f"/proc/{pid}/task/{thread}/{name}").read_bytes())
+    return found(search)
+
+
+def read_guardian(subject: Subject) -> Outcome:
+    """Read the guardian's memory, which anybody may who is root: it must have no secret."""
+    search = subject.search()
+    with subject.at_work(), _memory(subject.guardian, os.O_RDONLY) as memory:
+        for region in regions(subject.guardian):
             with contextlib.suppress(OSError):
-                search.look(Path(f"/proc/{subject.worker}/{name}").read_bytes())
+                search.look(os.pread(memory, region.size, region.start))
     return found(search)
 
 
@@ -105,15 +134,39 @@ def _memory(pid: int, how: int) -> Iterator[int]:
 
 def _read_vm(pid: int, region: Region) -> bytes:
     buffer = ctypes.create_string_buffer(region.size)
-    local = IoVec(ctypes.addressof(buffer), region.size)
-    remote = IoVec(region.start, region.size)
-    try:
-        size = system_call(
-            "process_vm_readv", pid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0
-        )
-    except OSError:
-        return b""
+    size = _transfer("process_vm_readv", pid, buffer, region.start)
     return buffer.raw[:size]
+
+
+def _write_vm(pid: int, region: Region) -> int:
+    same = ctypes.create_string_buffer(
+        _read_vm(pid, Region(region.start, region.start + 1, "", "")), 1
+    )
+    return _transfer("process_vm_writev", pid, same, region.start)
+
+
+def _transfer(how: str, pid: int, buffer: "ctypes.Array[ctypes.c_char]", address: int) -> int:
+    """How many bytes went, from or to an address."""
+    local = IoVec(ctypes.addressof(buffer), len(buffer))
+    remote = IoVec(address, len(buffer))
+    try:
+        return system_call(how, pid, ctypes.addressof(local), 1, ctypes.addressof(remote), 1, 0)
+    except OSError:
+        return 0
+
+
+def _search_files(subject: Subject, files: Callable[[int], Iterator[int]]) -> Outcome:
+    """Search the files that are open in a worker and its guardian, each of them once."""
+    search = subject.search()
+    seen = set()
+    for pid in subject.processes:
+        for descriptor in files(pid):
+            status = os.fstat(descriptor)
+            if (status.st_dev, status.st_ino) not in seen:
+                seen.add((status.st_dev, status.st_ino))
+                search.look(_content(descriptor))
+            os.close(descriptor)
+    return found(search, f"{len(seen)} files taken")
 
 
 def _descriptors(pid: int) -> Iterator[int]:
@@ -124,6 +177,12 @@ def _descriptors(pid: int) -> Iterator[int]:
                 yield system_call("pidfd_getfd", process, number, 0)
     finally:
         os.close(process)
+
+
+def _descriptors_by_path(pid: int) -> Iterator[int]:
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            yield os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _mapped_files(pid: int, how: int = os.O_RDONLY) -> Iterator[int]:
@@ -141,6 +200,9 @@ def _content(descriptor: int) -> bytes:
     try:
         return os.pread(descriptor, status.st_size, 0)
     except OSError:
-        with contextlib.suppress(OSError), mmap.mmap(descriptor, 0) as mapped:
+        with (
+            contextlib.suppress(OSError),
+            mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as mapped,
+        ):
             return bytes(mapped)
     return b""

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from keyiso.crypto.ciphers import CipherParameters
 from keyiso.crypto.import_seal import seal_import
@@ -40,7 +40,8 @@ from tests.attack.planted import Planted, pkcs8, plant
 from tests.attack.search import Search
 from tests.conformance.raw_client import Ended, RawClient, message
 
-Kind = Literal["armed", "bare"]
+Kind = Literal["bare", "armed"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 Algorithm = Literal["RSA-2048", "P-256"]
 
 PROGRAM = Path(__file__).with_name("demonstration.py")

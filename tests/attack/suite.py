@@ -1,26 +1,38 @@
 """All attacks, in the order of the table."""
 
-from tests.attack import cores, kernel_tracing, pair, reading, tracing
+from tests.attack import cores, kernel_tracing, pair, reading, standing, swap, tracing
 from tests.attack.outcome import Attack
 
 ATTACKS = (
     Attack("/proc/PID/mem, read", reading.read_proc_mem),
     Attack("/proc/PID/mem, written", reading.write_proc_mem),
     Attack("process_vm_readv", reading.read_with_process_vm_readv),
-    Attack("descriptors and mapped files", reading.take_descriptors),
+    Attack("process_vm_writev", reading.write_with_process_vm_writev),
+    Attack("descriptors, by pidfd_getfd", reading.take_descriptors),
+    Attack("descriptors, by /proc/PID/fd", reading.open_descriptors),
+    Attack("mapped files, by /proc/PID/map_files", reading.open_mapped_files),
     Attack("code, through its file", reading.change_sealed_code, on_bare=False),
-    Attack("environ, cmdline and so on", reading.read_proc_files),
+    Attack("environ, cmdline and the rest of /proc/PID", reading.read_proc_files),
+    Attack("swap", swap.page_out),
+    Attack("process_madvise", swap.move_about),
     Attack("ptrace: memory", tracing.peek),
     Attack("ptrace: registers", tracing.registers),
     Attack("ptrace: any thread", tracing.all_threads),
     Attack("ptrace: injected calls", tracing.inject),
+    Attack("ptrace: userfaultfd", tracing.catch_faults),
     Attack("strace", tracing.strace),
     Attack("gcore", tracing.gcore),
     Attack("gdb call", tracing.gdb_call),
+    Attack("CRIU", tracing.checkpoint),
     Attack("uprobe", kernel_tracing.uprobe),
     Attack("BPF probe_read_user", kernel_tracing.bpf_probe_read, stopped=False),
     Attack("perf registers and stack", kernel_tracing.perf_samples, stopped=False),
     Attack("core by a fatal signal", cores.dump_core, destructive=True),
+    Attack("core by a fatal signal, to a program", cores.pipe_core, destructive=True),
+    Attack("SIGSTOP", standing.stop, destructive=True),
+    Attack("SIGSTOP, many", standing.stop_again_and_again, on_bare=False, destructive=True),
+    Attack("signals, many", standing.flood, on_bare=False, destructive=True),
+    Attack("guardian's memory", reading.read_guardian, on_bare=False),
     Attack("guardian traced", pair.take_over_guardian, on_bare=False),
     Attack("guardian's code replaced", pair.overwrite_guardian, on_bare=False, destructive=True),
     Attack("guardian killed: memory", pair.read_after_guardian, on_bare=False, destructive=True),
@@ -30,5 +42,6 @@ ATTACKS = (
         on_bare=False,
         destructive=True,
         stopped=False,
+        times=10,
     ),
 )

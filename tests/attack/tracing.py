@@ -3,10 +3,13 @@ it."""
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import re
 import shutil
+import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -107,6 +110,21 @@ def inject(subject: Subject) -> Outcome:
     return found(search)
 
 
+def catch_faults(subject: Subject) -> Outcome:
+    """Make the worker hand over the right to answer its page faults (userfaultfd(2))."""
+    try:
+        with subject.at_work(), traced(subject.worker):
+            stop(subject.worker)
+            with Injector(subject.worker, _instruction(subject.worker)) as hijacked:
+                theirs = hijacked.call("userfaultfd", os.O_CLOEXEC | os.O_NONBLOCK)
+                _answer_faults(_descriptor_of(subject.worker, theirs))
+                hijacked.call("close", theirs)
+            resume(subject.worker)
+    except NotAllowed as error:
+        return Outcome(False, str(error))
+    return Outcome(True, "its faults could be answered")
+
+
 def all_threads(subject: Subject) -> Outcome:
     """Attach to any thread: one that was forgotten is enough."""
     attached = []
@@ -146,6 +164,23 @@ def gcore(subject: Subject) -> Outcome:
     return found(search)
 
 
+def checkpoint(subject: Subject) -> Outcome:
+    """CRIU's dump of the whole process."""
+    _need("criu")
+    with tempfile.TemporaryDirectory() as directory:
+        command = ["criu", "dump", "--tree", str(subject.worker), "--images-dir", directory]
+        command += ["--leave-running", "--shell-job", "--ext-unix-sk", "--log-file", "log"]
+        with subject.at_work():
+            done = subprocess.run(command, capture_output=True, text=True, timeout=2 * SECONDS)
+        search = subject.search()
+        for image in Path(directory).glob("*.img"):
+            search.look(image.read_bytes())
+        said = _errors_in(Path(directory, "log")) or done.stderr.strip()
+    if subject.kind == "bare" and not search.found:
+        impossible(f"criu cannot dump a process here: {said}")
+    return found(search, f"criu ended with {done.returncode}: {said}" if done.returncode else "")
+
+
 def gdb_call(subject: Subject) -> Outcome:
     """gdb makes the worker call a function."""
     said = _gdb(subject, "call (int)getpid()")
@@ -164,6 +199,31 @@ def _gdb(subject: Subject, *commands: str) -> str:
         )
     failures = [line for line in done.stderr.splitlines() if "ptrace" in line or "ermitted" in line]
     return "\n".join([done.stdout.strip(), *failures[:1]]).strip() or "nothing"
+
+
+def _errors_in(log: Path) -> str:
+    """The first thing that went wrong."""
+    if not log.exists():
+        return ""
+    lines = log.read_text(errors="replace").splitlines()
+    return _without_numbers(next((line for line in lines if "Error" in line), ""))
+
+
+def _descriptor_of(pid: int, number: int) -> int:
+    process = os.pidfd_open(pid)
+    try:
+        return system_call("pidfd_getfd", process, number, 0)
+    finally:
+        os.close(process)
+
+
+def _answer_faults(descriptor: int) -> None:
+    """The first word of every user of userfaultfd: which version is spoken (UFFDIO_API)."""
+    version = struct.pack("=QQQ", 0xAA, 0, 0)
+    try:
+        fcntl.ioctl(descriptor, 0xC018AA3F, version)
+    finally:
+        os.close(descriptor)
 
 
 def _peek_at(thread: int, start: int, size: int) -> bytes:

@@ -1,5 +1,6 @@
 """A client of a service, and an endpoint: what a service offers on one kind of connection."""
 
+import contextlib
 import os
 import socket
 from collections import deque
@@ -14,7 +15,7 @@ from keyiso.server.identity import Identity
 from keyiso.server.loop import Loop, Timer
 from keyiso.server.peer import Peer
 from keyiso.server.promise import run_coroutine
-from keyiso.server.shares import Share, Shares
+from keyiso.server.shares import Share, Shares, no_memory
 from keyiso.server.startup import print_unexpected
 from keyiso.server.stream import Stream
 from keyiso.status import Status
@@ -40,6 +41,10 @@ def _nothing(_: Any) -> None:
     """Nobody needs to know."""
 
 
+def _is_large_enough() -> None:
+    """Memory grows as it is needed."""
+
+
 def _counts_nothing(connection: "Connection", call: Call[Any], error: NCryptError) -> None:
     """Nobody counts failures."""
 
@@ -62,6 +67,9 @@ class Endpoint:
     """For how many calls of a turn an operation counts, where that is more than one."""
     failed: Callable[["Connection", Call[Any], NCryptError], None] = _counts_nothing
     """Called with every call that is answered with an error."""
+    make_room: Callable[[], None] = _is_large_enough
+    """Called before a connection takes more memory than it has, where that cannot grow. Raises
+    ``NTE_NO_MEMORY``."""
     passes_descriptors: bool = False
     features: tuple[str, ...] = ()
     """What the welcome says, so that a newer client knows what it may ask."""
@@ -110,6 +118,7 @@ class Connection:
             closed=self._closed,
             passes_descriptors=endpoint.passes_descriptors,
             unsent=self._unsent,
+            starved=self._starved,
         )
         self._silence = loop.call_later(shares.quotas.hello_seconds, self._drop_silent)
 
@@ -151,11 +160,19 @@ class Connection:
                 self._note_half_sent(begun=bool(messages))
         except NCryptError as error:
             self.refuse(error)
+        except MemoryError:
+            self._starved()
         else:
             self._take_turn()
 
     def _take_turn(self) -> None:
         """Answer some of what has come; who asks much at once waits for the others in between."""
+        try:
+            self._answer_some()
+        except MemoryError:
+            self._starved()
+
+    def _answer_some(self) -> None:
         self._turn_due = False
         self._answers = []
         clock = self._loop.clock
@@ -171,7 +188,7 @@ class Connection:
                 break
             self._waiting.popleft()
             if isinstance(message, Call):
-                self._settle(message, self._handlers[type(message.operation)], self, message)
+                self._settle(message, self._handle, message)
             elif isinstance(message, Hello):
                 self._greet(message)
             if self._waiting and clock.monotonic() > until:
@@ -183,6 +200,17 @@ class Connection:
         elif not self._stream.reading:
             self._stream.read(True)
 
+    def _handle(self, call: Call[Any]) -> Any:
+        if self._session.large(call):
+            self._endpoint.make_room()
+        return self._handlers[type(call.operation)](self, call)
+
+    def _starved(self) -> None:
+        """There is no memory even for what this connection wants: it ends."""
+        with contextlib.suppress(MemoryError):
+            self.refuse(no_memory())
+        self.close()
+
     def _go_on(self) -> None:
         """Take another turn in the next round, unless enough is being worked on."""
         if self._waiting and not self._turn_due and self._under_way < limits.CALLS_PER_TURN:
@@ -192,6 +220,8 @@ class Connection:
     def _note_half_sent(self, *, begun: bool) -> None:
         """A frame was begun, went on or was finished: each must be whole some day."""
         before, now = self._half_sent, self._session.half_sent
+        if now > before:
+            self._endpoint.make_room()
         if now and (begun or not before):
             self._frame_begun = self._loop.clock.monotonic()
             if not self._patience.pending:
@@ -213,6 +243,8 @@ class Connection:
                 self._drop("a frame was not whole", "frame_seconds")
 
     def _unsent(self, change: int) -> None:
+        if change > 0:
+            self._endpoint.make_room()
         _count(self._shares.unsent, self.peer.uid, change)
 
     def _send_answers(self) -> None:
@@ -279,6 +311,9 @@ class Connection:
         except NCryptError as error:
             if self.open:
                 self.fail(call, error)
+        except MemoryError:
+            if self.open:
+                self.fail(call, no_memory())
         except Exception as error:
             print_unexpected(error)
             if self.open:

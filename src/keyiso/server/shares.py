@@ -80,3 +80,12 @@ def _full(who: str, limit: Limit) -> NCryptError:
     return ncrypt_error(
         Status.KEYISO_E_LIMIT, f"{who} has reached {limit.name} ({limit.value})", "Try again later."
     )
+
+
+def no_memory() -> NCryptError:
+    """A service whose memory cannot grow has none left."""
+    return ncrypt_error(
+        Status.NTE_NO_MEMORY,
+        "the worker's memory, which cannot grow, is in use",
+        "Try again later, with fewer requests at a time.",
+    )

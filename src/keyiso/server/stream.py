@@ -24,7 +24,8 @@ class Stream:
     ``received`` is called with the bytes that came, ``closed`` once, when the connection ended
     for whatever reason. With ``passes_descriptors`` the descriptors that came wait in
     `descriptors`, in the order in which they were sent. ``unsent`` is told how many bytes more, or
-    fewer, wait for a peer that does not read; a stream for which it raises is closed.
+    fewer, wait for a peer that does not read; a stream for which it raises is closed. ``starved``
+    is called when there is no memory to read into.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Stream:
         closed: Callable[[], None],
         passes_descriptors: bool = False,
         unsent: Callable[[int], None] = _nobody_counts,
+        starved: Callable[[], None] | None = None,
         most_unsent: int = limits.SEND_BUFFER_BYTES,
         pause_above: int = limits.SEND_PAUSE_BYTES,
     ) -> None:
@@ -44,6 +46,7 @@ class Stream:
         self._socket = connection
         self._received = received
         self._closed = closed
+        self._starved = starved or self.close
         self._read = self._read_with_descriptors if passes_descriptors else connection.recv
         self._unsent: deque[tuple[memoryview, Sequence[int]]] = deque()
         self._unsent_bytes = 0
@@ -116,6 +119,9 @@ class Stream:
             return
         except OSError:
             data = b""
+        except MemoryError:
+            self._starved()
+            return
         if data:
             self._received(data)
         else:

@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 
 from keyiso import limits
 from keyiso.errors import ncrypt_error
+from keyiso.server.shares import no_memory
 from keyiso.status import Status
 from keyiso.trustlet.engine import LoadedKey
 
@@ -105,11 +106,7 @@ class KeyCache:
         """
         while self._is_short():
             if not self._keys:
-                raise ncrypt_error(
-                    Status.NTE_NO_MEMORY,
-                    "the worker's memory, which cannot grow, is in use",
-                    "Try again later, with fewer requests at a time.",
-                )
+                raise no_memory()
             for _ in range(-(-len(self._keys) // _PARTS)):
                 largest = max(self._shares.values(), key=lambda share: share.memory)
                 self._remove(next(iter(largest.places)))

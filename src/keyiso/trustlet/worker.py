@@ -130,6 +130,7 @@ class Worker:
             closed=self._channel_closed,
             features=(BATCH_FEATURE,),
             failed=self._note_failure,
+            make_room=self._cache.make_room,
         )
 
     def listen(self, listening: socket.socket) -> Listener:
@@ -156,6 +157,7 @@ class Worker:
             admit=self._admit_keyiso,
             passes_descriptors=True,
             features=(USES_FEATURE,),
+            make_room=self._cache.make_room,
         )
         return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
 
@@ -191,7 +193,9 @@ class Worker:
         return DONE
 
     def _take_channel(self, operation: AddChannel) -> None:
-        """Raise ``KEYISO_E_LIMIT`` when the worker, the user or the connection has enough."""
+        """Raise ``KEYISO_E_LIMIT`` when the worker, the user or the connection has enough, and
+        ``NTE_NO_MEMORY`` when there is no room for another one."""
+        self._cache.make_room()
         self._shares.connections.take(operation.uid)
         try:
             self._by_connection.take(operation.connection_id)

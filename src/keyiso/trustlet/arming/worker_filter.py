@@ -99,6 +99,7 @@ def worker_table(guardian: int) -> Table:
             Rule("process_vm_writev", KILL, _TAKEN_OVER),
             Rule("process_madvise", KILL, _TAKEN_OVER),
             Rule("pidfd_getfd", KILL, _TAKEN_OVER),
+            Rule("userfaultfd", KILL, _TAKEN_OVER),
             Rule("io_uring_setup", KILL, _TAKEN_OVER),
             Rule("bpf", KILL, _TAKEN_OVER),
             Rule("perf_event_open", KILL, _TAKEN_OVER),

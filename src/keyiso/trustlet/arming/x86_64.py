@@ -110,6 +110,7 @@ X86_64: Final = Machine(
             "memfd_create": 319,
             "bpf": 321,
             "execveat": 322,
+            "userfaultfd": 323,
             "pkey_mprotect": 329,
             "io_uring_setup": 425,
             "clone3": 435,
