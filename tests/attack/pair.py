@@ -72,13 +72,15 @@ def read_after_guardian(subject: Subject) -> Outcome:
     """Kill the guardian and read the worker's memory while it lasts."""
     search = subject.search()
     writable = [region for region in regions(subject.worker) if region.writable]
+    tries = 0
     with subject.at_work(), open(f"/proc/{subject.worker}/mem", "rb", 0) as memory:
         os.kill(subject.guardian, signal.SIGKILL)
         while is_alive(subject.worker):
             for region in writable:
+                tries += 1
                 with contextlib.suppress(OSError, ValueError):
                     search.look(os.pread(memory.fileno(), region.size, region.start))
-    return found(search)
+    return found(search, f"{tries} tries, {search.searched} bytes read")
 
 
 def _ptrace_calls(worker: int) -> bytes:

@@ -167,6 +167,9 @@ def gcore(subject: Subject) -> Outcome:
 def checkpoint(subject: Subject) -> Outcome:
     """CRIU's dump of the whole process."""
     _need("criu")
+    check = subprocess.run(["criu", "check"], capture_output=True, text=True, timeout=SECONDS)
+    if check.returncode:
+        impossible(f"criu does not work on this kernel: {_first_error(check.stderr)}")
     with tempfile.TemporaryDirectory() as directory:
         command = ["criu", "dump", "--tree", str(subject.worker), "--images-dir", directory]
         command += ["--leave-running", "--shell-job", "--ext-unix-sk", "--log-file", "log"]
@@ -175,10 +178,8 @@ def checkpoint(subject: Subject) -> Outcome:
         search = subject.search()
         for image in Path(directory).glob("*.img"):
             search.look(image.read_bytes())
-        said = _errors_in(Path(directory, "log")) or done.stderr.strip()
-    if subject.kind == "bare" and not search.found:
-        impossible(f"criu cannot dump a process here: {said}")
-    return found(search, f"criu ended with {done.returncode}: {said}" if done.returncode else "")
+        said = _first_error(Path(directory, "log").read_text(errors="replace"))
+    return found(search, f"criu: {said}" if done.returncode else "")
 
 
 def gdb_call(subject: Subject) -> Outcome:
@@ -201,12 +202,9 @@ def _gdb(subject: Subject, *commands: str) -> str:
     return "\n".join([done.stdout.strip(), *failures[:1]]).strip() or "nothing"
 
 
-def _errors_in(log: Path) -> str:
-    """The first thing that went wrong."""
-    if not log.exists():
-        return ""
-    lines = log.read_text(errors="replace").splitlines()
-    return _without_numbers(next((line for line in lines if "Error" in line), ""))
+def _first_error(log: str) -> str:
+    lines = [line for line in log.splitlines() if "Error" in line]
+    return _without_numbers(lines[0].partition("Error")[2].strip(": ")) if lines else "no error"
 
 
 def _descriptor_of(pid: int, number: int) -> int:

@@ -16,7 +16,7 @@ from keyiso.server.identity import Identity
 from keyiso.server.loop import Loop
 from keyiso.server.peer import Peer
 from keyiso.server.promise import Promise
-from keyiso.server.shares import Share, Shares
+from keyiso.server.shares import Share, Shares, no_memory
 from keyiso.status import Status
 from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Return, Welcome
 from keyiso.wire.operations import ChannelOperation, Ping, Release, Sign, Signature
@@ -42,6 +42,8 @@ class Service:
         self.session = Session(Role.CLIENT, client_decoder(), frame_bytes=limits.KEY_FRAME_BYTES)
         self.heard: list[Message] = []
         self.ended = False
+        self.full = False
+        """There is no memory for more than there is."""
         self.events: list[str] = []
         endpoint = Endpoint(
             operations=ChannelOperation,
@@ -51,6 +53,7 @@ class Service:
             opened=lambda connection: self.events.append("opened"),
             closed=lambda connection: self.events.append("closed"),
             costs=costs,
+            make_room=self._make_room,
         )
         self.connection = Connection(
             loop,
@@ -61,6 +64,10 @@ class Service:
             self.shares,
             lambda connection: self.events.append("ended"),
         )
+
+    def _make_room(self) -> None:
+        if self.full:
+            raise no_memory()
 
     def half_sent(self) -> int:
         """Bytes that the connection holds of its user's share."""
@@ -677,6 +684,108 @@ def test_whose_user_reads_too_little_is_dropped(loop: Loop, serve: Callable[...,
     play(loop, script())
 
     assert service.unsent() == others
+
+
+# --- memory that does not grow -------------------------------------------------------------------
+
+
+def test_small_calls_are_answered_though_there_is_no_room_and_large_ones_refused(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    service = serve(ping=lambda *_: DONE, sign=lambda *_: Signature(b"s"))
+
+    def script() -> Script:
+        yield from service.greet()
+        service.full = True
+        service.ask(Call(1, Ping()), Call(2, Sign(1, bytes(10_000), NO_PADDING)), Call(3, Ping()))
+        yield from service.hear(3)
+
+    play(loop, script())
+
+    first, second, third = service.heard
+    assert isinstance(first, Return) and isinstance(third, Return)
+    assert isinstance(second, Failure)
+    assert second.status == Status.NTE_NO_MEMORY
+
+
+def test_half_a_frame_for_which_there_is_no_room_ends_its_connection(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    service = serve(ping=lambda *_: DONE)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.full = True
+        service.socket.send(service.session.send(Call(1, Ping()))[:5])
+        yield from service.hear_the_end()
+
+    play(loop, script())
+
+    (refusal,) = service.heard
+    assert isinstance(refusal, Refusal)
+    assert refusal.status == Status.NTE_NO_MEMORY
+
+
+def test_answers_that_nobody_reads_and_for_which_there_is_no_room_end_their_connection(
+    loop: Loop, serve: Callable[..., Service]
+) -> None:
+    service = serve(sign=lambda *_: Signature(bytes(60_000)))
+
+    def script() -> Script:
+        yield from service.greet()
+        service.full = True
+        service.ask(*(Call(number, Sign(1, b"", NO_PADDING)) for number in range(1, 15)))
+        yield from Until(lambda: not service.connection.open)
+
+    play(loop, script())
+
+    assert service.unsent() == 0
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_a_handler_that_finds_no_memory_refuses_its_call_and_the_connection_stays(
+    loop: Loop, serve: Callable[..., Service], when: str
+) -> None:
+    def fail(connection: Connection, call: Call[Any]) -> Any:
+        raise MemoryError
+
+    async def fail_later(connection: Connection, call: Call[Any]) -> Any:
+        raise MemoryError
+
+    service = serve(ping=fail if when == "at once" else fail_later, release=lambda *_: DONE)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(Call(1, Ping()), Call(2, Release(1)))
+        yield from service.hear(2)
+
+    play(loop, script())
+
+    failure, answer = service.heard
+    assert isinstance(failure, Failure)
+    assert failure.status == Status.NTE_NO_MEMORY
+    assert isinstance(answer, Return)
+
+
+def test_what_cannot_be_read_for_want_of_memory_ends_its_connection(
+    loop: Loop, serve: Callable[..., Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = serve(ping=lambda *_: DONE)
+
+    def receive(data: bytes) -> list[Message]:
+        raise MemoryError
+
+    def script() -> Script:
+        yield from service.greet()
+        monkeypatch.setattr(service.connection._session, "receive", receive)
+        service.ask(Call(1, Ping()))
+        yield from service.hear_the_end()
+
+    play(loop, script())
+
+    (refusal,) = service.heard
+    assert isinstance(refusal, Refusal)
+    assert refusal.status == Status.NTE_NO_MEMORY
 
 
 # --- descriptors -------------------------------------------------------------------------------
