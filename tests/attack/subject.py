@@ -120,6 +120,7 @@ class Subject:
             usage=0xFFFFFF,
             export_policy=0,
             overwrite=False,
+            level="vbs",
         )
         worker_key = self.link.call(GetWorkerImportKey())
         assert isinstance(worker_key, WorkerImportKey), worker_key
