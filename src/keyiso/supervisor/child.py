@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from keyiso.server.loop import READ, Loop, Timer
 from keyiso.supervisor.backoff import Backoff
@@ -13,6 +14,10 @@ from keyiso.wire.operations import ProcessStatus
 
 Admission = Callable[[str], Sequence[str] | None]
 """Asked with its name before a service is started: more arguments, or None to wait."""
+
+LONGEST_STARTING_SECONDS: Final = 320.0
+"""A service that was ended for its silence gets twice as long for its next start, up to this: a
+very slow machine would otherwise end it forever."""
 
 
 def _nothing_more(service: str) -> Sequence[str]:
@@ -46,6 +51,7 @@ class Child:
         self._pidfd = -1
         self._stopping = False
         self._silence = Timer(lambda: None)
+        self._patience = spec.starting_seconds
 
     @property
     def service(self) -> str:
@@ -91,7 +97,7 @@ class Child:
             return
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.watch(self._pidfd, READ, self._reap)
-        self._listen_for(self._spec.starting_seconds)
+        self._listen_for(self._patience)
 
     def stop(self) -> None:
         """Ask the service to end, and start it no more."""
@@ -100,6 +106,7 @@ class Child:
 
     def beat(self) -> None:
         """The service's loop goes round."""
+        self._patience = self._spec.starting_seconds
         self._listen_for(TIMEOUT_SECONDS)
 
     def is_of(self, pid: int) -> bool:
@@ -137,6 +144,7 @@ class Child:
             file=sys.stderr,
             flush=True,
         )
+        self._patience = min(2 * self._patience, LONGEST_STARTING_SECONDS)
         self.kill()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -16,6 +16,8 @@ from keyiso.server.startup import FIRST_DESCRIPTOR, die_with_parent
 from keyiso.supervisor.watchdog import TIMEOUT_SECONDS
 from keyiso.tpm.transport import DEVICE
 
+STARTING_SECONDS: Final = 20.0
+"""Until the first sign of life, which takes a fraction of a second on a machine with time."""
 PAIR_STARTING_SECONDS: Final = 60.0
 """A pair is armed in less than a second, unless the machine is busy or a TPM slow."""
 
@@ -60,7 +62,7 @@ class ServiceSpec:
     @property
     def starting_seconds(self) -> float:
         """When it must have given its first sign of life."""
-        return PAIR_STARTING_SECONDS if self.is_pair else TIMEOUT_SECONDS
+        return PAIR_STARTING_SECONDS if self.is_pair else STARTING_SECONDS
 
 
 def spawn(spec: ServiceSpec, *more: str) -> int:

@@ -1,0 +1,91 @@
+"""How long a service may be silent."""
+
+import os
+import select
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keyiso.server.loop import Loop
+from keyiso.supervisor import child
+from keyiso.supervisor.child import LONGEST_STARTING_SECONDS, Child
+from keyiso.supervisor.spawn import STARTING_SECONDS, ServiceSpec
+from keyiso.supervisor.watchdog import TIMEOUT_SECONDS
+from tests.unit.fake_clock import FakeClock
+from tests.unit.playing import Script, Until, play, rounds
+
+DEADLINE_SECONDS = 10
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def loop(clock: FakeClock) -> Iterator[Loop]:
+    made = Loop(clock)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def service(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
+    """One that says nothing."""
+
+    def spawn(spec: ServiceSpec) -> int:
+        return os.posix_spawnp("sleep", ["sleep", "600"], os.environ)
+
+    monkeypatch.setattr(child, "spawn", spawn)
+    spec = ServiceSpec("silent", "keyiso.silent", (), {}, None, tmp_path / "notify.sock")
+    made = Child(loop, spec, lambda ended: None)
+    yield made
+    made.stop()
+    made.kill()
+    play(loop, noticed(made))
+
+
+def noticed(service: Child) -> Script:
+    """The end of a service that was killed."""
+    first = service.pid
+    pidfd = os.pidfd_open(first)
+    try:
+        assert select.select([pidfd], [], [], DEADLINE_SECONDS)[0], "it was not ended"
+    finally:
+        os.close(pidfd)
+    yield from Until(lambda: service.pid != first)
+
+
+def test_a_service_that_was_too_slow_gets_more_time(
+    loop: Loop, clock: FakeClock, service: Child
+) -> None:
+    """A machine may be so slow that no service is ever ready before it is ended."""
+
+    def is_ended_after(seconds: float) -> Script:
+        first = service.pid
+        clock.advance(seconds - 1)
+        yield from rounds(2)
+        assert service.pid == first
+        clock.advance(1)
+        yield from rounds(2)
+        yield from noticed(service)
+        yield from Until(lambda: service.pid)
+
+    def script() -> Script:
+        service.start()
+        seconds = STARTING_SECONDS
+        while seconds < LONGEST_STARTING_SECONDS:
+            yield from is_ended_after(seconds)
+            seconds *= 2
+        for _ in range(2):
+            yield from is_ended_after(LONGEST_STARTING_SECONDS)
+        service.beat()
+        yield from is_ended_after(TIMEOUT_SECONDS)
+        service.beat()
+        service.kill()
+        yield from noticed(service)
+        yield from Until(lambda: service.pid)
+        yield from is_ended_after(STARTING_SECONDS)
+
+    play(loop, script())
