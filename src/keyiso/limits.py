@@ -174,8 +174,8 @@ TPM_STORED_BYTES: Final = 4096
 
 # --- enrolment: the machine roots that a TPM keeps -----------------------------------------------
 
-ENROLLED_ROOTS: Final = 16
-"""Machine roots of one enrolment: the newest and those before it. Each is unsealed at a start,
+MACHINE_ROOTS: Final = 16
+"""The newest machine root, and those before it that still open keys. Each is unsealed at a start,
 which takes a TPM a second or so."""
 
 TPM_ADDRESS_BYTES: Final = 128
@@ -184,7 +184,7 @@ TPM_ADDRESS_BYTES: Final = 128
 RECOVERY_COPY_BYTES: Final = 128
 """A root of 32 bytes, sealed to a recovery key: 49 bytes more."""
 
-ENROLMENT_BYTES: Final = ENROLLED_ROOTS * (TPM_STORED_BYTES + 2 * RECOVERY_COPY_BYTES) + 1024
+ENROLMENT_BYTES: Final = MACHINE_ROOTS * (TPM_STORED_BYTES + 2 * RECOVERY_COPY_BYTES) + 1024
 """The file of an enrolment: its roots, each with its recovery copy, and a few fields."""
 
 RECOVERY_TEXT_BYTES: Final = 16 * 1024
@@ -371,6 +371,3 @@ TPM_RETRY_SECONDS: Final = 10.0
 
 SHARING_SECONDS: Final = 5.0
 """An armed worker waits so long for a sibling's roots; one that is stopped is replaced later."""
-
-MACHINE_ROOTS: Final = 16
-"""The newest machine root, and those before it that still open keys."""

@@ -103,7 +103,7 @@ def test_what_is_no_key_is_refused(key: bytes) -> None:
         b"\1\xc1",
         request()[:-1],
         request(copies=()),
-        request(copies=(RecoveryCopy(b"i" * 16, b""),) * (limits.ENROLLED_ROOTS + 1)),
+        request(copies=(RecoveryCopy(b"i" * 16, b""),) * (limits.MACHINE_ROOTS + 1)),
         request() + bytes(limits.RECOVERY_TEXT_BYTES),
     ],
     ids=range(7),

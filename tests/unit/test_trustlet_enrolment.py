@@ -67,15 +67,15 @@ def test_the_longest_enrolment_has_room() -> None:
     """With roots as long as they can be; the limit of the file is not what stops one."""
     longest = root(0, sealed=bytes(limits.TPM_STORED_BYTES))
     roots = (msgspec.structs.replace(longest, recovery_copy=bytes(limits.RECOVERY_COPY_BYTES)),)
-    data = changed(tpm="/" * limits.TPM_ADDRESS_BYTES, roots=roots * limits.ENROLLED_ROOTS)
+    data = changed(tpm="/" * limits.TPM_ADDRESS_BYTES, roots=roots * limits.MACHINE_ROOTS)
 
     assert len(data) <= limits.ENROLMENT_BYTES
 
 
 def test_more_roots_than_there_may_be_are_not_written() -> None:
     with fails(Status.KEYISO_E_LIMIT) as caught:
-        changed(roots=tuple(map(root, range(limits.ENROLLED_ROOTS + 1))))
-    assert "ENROLLED_ROOTS is 16" in caught.value.cause
+        changed(roots=tuple(map(root, range(limits.MACHINE_ROOTS + 1))))
+    assert "MACHINE_ROOTS is 16" in caught.value.cause
     assert "keyiso tpm retire" in caught.value.action
 
 

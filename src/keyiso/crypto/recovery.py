@@ -5,8 +5,7 @@ a key of its own and sends it with the copies as a *request*; where the private 
 copies are opened and sealed to the worker's key, as an *answer*. So the recovery key stays where
 it is, and nothing that lies or travels in between opens a root.
 
-HPKE (RFC 9180) with X25519, HKDF-SHA256 and AES-256-GCM. Each of the three begins with a version
-byte, 1.
+Each of the three begins with a version byte, 1.
 """
 
 import hashlib
@@ -15,21 +14,16 @@ from typing import Final
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keyiso import limits
-from keyiso.crypto.key_blob import Root
+from keyiso.crypto.hpke import SUITE
+from keyiso.crypto.key_blob import SECRET_BYTES, Root
 from keyiso.crypto.public_keys import fingerprint
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 
 VERSION: Final = 1
-KEY_BYTES: Final = 32
-"""An X25519 key, private or public."""
-
-_SECRET_BYTES: Final = 32
-_SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
 class RecoveryCopy(msgspec.Struct, frozen=True, array_like=True):
@@ -89,7 +83,7 @@ def decode_request(data: bytes) -> RecoveryRequest:
         request = msgspec.msgpack.decode(_body(data, "request"), type=RecoveryRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _unusable("request", "it cannot be read") from None
-    if not 1 <= len(request.copies) <= limits.ENROLLED_ROOTS:
+    if not 1 <= len(request.copies) <= limits.MACHINE_ROOTS:
         raise _unusable("request", f"it has {len(request.copies)} roots")
     return request
 
@@ -132,7 +126,7 @@ def open_answer(
         raise _unusable("answer", "it cannot be read") from None
     if recovery_fingerprint(recovered.recovery_key) != request.recovery_key:
         raise _unusable("answer", "it comes from another recovery key")
-    if [len(secret) for secret in recovered.secrets] != [_SECRET_BYTES] * len(request.copies):
+    if [len(secret) for secret in recovered.secrets] != [SECRET_BYTES] * len(request.copies):
         raise _unusable("answer", "it does not bring the roots that were asked for")
     roots = (
         Root(copy.root_id, "machine", secret)
@@ -144,14 +138,14 @@ def open_answer(
 def _sealed(secret: bytes, public_key: bytes, info: bytes) -> bytes:
     try:
         public = X25519PublicKey.from_public_bytes(public_key)
-        return bytes([VERSION]) + _SUITE.encrypt(secret, public, info)
+        return bytes([VERSION]) + SUITE.encrypt(secret, public, info)
     except ValueError:
         raise _no_key() from None
 
 
 def _opened(sealed: bytes, key: X25519PrivateKey, info: bytes, what: str) -> bytes:
     try:
-        return _SUITE.decrypt(_body(sealed, what), key, info)
+        return SUITE.decrypt(_body(sealed, what), key, info)
     except (InvalidTag, ValueError):
         raise _unusable(what, "it was made for something else, or changed") from None
 

@@ -81,12 +81,12 @@ def read_enrolment(path: Path) -> Enrolment | None:
 
 
 def encode_enrolment(enrolment: Enrolment) -> bytes:
-    """The bytes of an enrolment. Raises ``KEYISO_E_LIMIT`` above ``ENROLLED_ROOTS``."""
-    if len(enrolment.roots) > limits.ENROLLED_ROOTS:
+    """The bytes of an enrolment. Raises ``KEYISO_E_LIMIT`` above ``MACHINE_ROOTS``."""
+    if len(enrolment.roots) > limits.MACHINE_ROOTS:
         raise ncrypt_error(
             Status.KEYISO_E_LIMIT,
             f"there would be {len(enrolment.roots)} machine roots;"
-            f" ENROLLED_ROOTS is {limits.ENROLLED_ROOTS}",
+            f" MACHINE_ROOTS is {limits.MACHINE_ROOTS}",
             "Retire those that no key needs any more, with `keyiso tpm retire`.",
         )
     return bytes([VERSION]) + msgspec.msgpack.encode(enrolment)
@@ -193,7 +193,7 @@ def _unsealed(root: EnrolledRoot, tpm: Tpm) -> Root:
 
 def _check(enrolment: Enrolment) -> None:
     """Raise ``NTE_BAD_DATA`` for what no keyiso has written."""
-    if not 1 <= len(enrolment.roots) <= limits.ENROLLED_ROOTS:
+    if not 1 <= len(enrolment.roots) <= limits.MACHINE_ROOTS:
         raise _damaged(f"it has {len(enrolment.roots)} roots")
     if len({root.root_id for root in enrolment.roots}) != len(enrolment.roots):
         raise _damaged("two of its roots have the same id")

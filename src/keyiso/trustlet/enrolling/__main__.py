@@ -1,5 +1,6 @@
 """``python -I -m keyiso.trustlet.enrolling``: an enrolling pair."""
 
+import contextlib
 import os
 import sys
 from typing import Final
@@ -8,9 +9,11 @@ import msgspec
 
 from keyiso.clock import SystemClock
 from keyiso.errors import NCryptError
+from keyiso.interpreter import module_command
 from keyiso.trustlet.arming.armed import become_armed
-from keyiso.trustlet.arming.guardian import WorkerStart, python_command, run_guardian
+from keyiso.trustlet.arming.guardian import PYTHON_FLAGS, WorkerStart, run_guardian
 from keyiso.trustlet.arming.heap import prepare_heap
+from keyiso.trustlet.arming.kernel import cannot_arm
 from keyiso.trustlet.enrolling.messages import (
     ANSWERS,
     JOBS,
@@ -32,15 +35,24 @@ _HEAP_BYTES: Final = 4 << 20
 
 def main(arguments: list[str]) -> int:
     if arguments != [WORKER]:
-        command = python_command("-m", "keyiso.trustlet.enrolling", WORKER)
-        return run_guardian(WorkerStart(command, {"LANG": "C.UTF-8"})).status
+        return _guard()
     try:
         _work()
     except NCryptError as error:
-        send(_OUT, Failed(error.status, error.cause, error.action))
+        _fail(error)
     except (msgspec.DecodeError, EOFError):
         return 1  # nobody is there any more who wants it
     return 0
+
+
+def _guard() -> int:
+    command = module_command("keyiso.trustlet.enrolling", WORKER, flags=PYTHON_FLAGS)
+    failed = run_guardian(WorkerStart(command, {"LANG": "C.UTF-8"}))
+    reason = failed.reason
+    if not isinstance(reason, NCryptError):
+        reason = cannot_arm(str(reason))
+    _fail(reason)
+    return failed.status
 
 
 def _work() -> None:
@@ -56,6 +68,12 @@ def _work() -> None:
 def _ask(request: bytes) -> bytes:
     send(_OUT, Asked(request))
     return receive(_IN, ANSWERS).answer
+
+
+def _fail(error: NCryptError) -> None:
+    """Say why. Who listens hears the first one, which is the worker's where it has any."""
+    with contextlib.suppress(BrokenPipeError):
+        send(_OUT, Failed(error.status, error.cause, error.action))
 
 
 if __name__ == "__main__":

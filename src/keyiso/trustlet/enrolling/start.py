@@ -1,6 +1,5 @@
 """Having an enrolling pair do a job."""
 
-import os
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ def enrolled_by_pair(
         module_command("keyiso.trustlet.enrolling"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # what it prints there, it also says
         env=_ENVIRONMENT,
         cwd="/",
         user=None if account is None else account.uid,
@@ -62,7 +61,7 @@ def enrolled_by_pair(
             return _enrolment(pair, job, answer)
         except (EOFError, BrokenPipeError, msgspec.DecodeError):
             raise ncrypt_error(
-                Status.NTE_VBS_UNAVAILABLE, _last_words(pair) or "the pair ended without a word"
+                Status.NTE_VBS_UNAVAILABLE, "the pair ended without a word", "Try again."
             ) from None
         finally:
             pair.kill()  # and its worker dies with it
@@ -81,11 +80,3 @@ def _enrolment(pair: subprocess.Popen[bytes], job: Job, answer: Callable[[bytes]
             case Enrolled():
                 decode_enrolment(outcome.enrolment)  # raises for what nobody could read again
                 return outcome.enrolment
-
-
-def _last_words(pair: subprocess.Popen[bytes]) -> str:
-    """Why there is no armed worker, as the guardian printed it before it ended."""
-    pair.kill()
-    assert pair.stderr is not None  # noqa: S101 (it is)
-    printed = os.fsdecode(pair.stderr.read()).strip()
-    return printed.partition(" Cause: ")[2] or printed
