@@ -10,6 +10,7 @@ from keyiso.cli._armour import REQUEST, armoured, read_armoured
 from keyiso.crypto import recovery
 from keyiso.crypto.recovery import answer_request, decode_request, open_answer
 from keyiso.status import Status
+from keyiso.tpm.enrolment import decode_enrolment, encode_enrolment
 from keyiso.trustlet.enrolling.messages import (
     ANSWERS,
     JOBS,
@@ -25,11 +26,10 @@ from keyiso.trustlet.enrolling.messages import (
     receive,
     send,
 )
-from keyiso.trustlet.enrolment import decode_enrolment, encode_enrolment
 from tests.fuzz.parser import Outcome, Parser, statuses
 from tests.fuzz.wire_parsers import NESTED
 from tests.unit.test_crypto_recovery import RECOVERY, WORKER, request
-from tests.unit.test_trustlet_enrolment import ENROLMENT, changed
+from tests.unit.test_tpm_enrolment import ENROLMENT, changed
 
 STORED = statuses(Status.NTE_BAD_DATA, Status.NTE_BAD_VER)
 

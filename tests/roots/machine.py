@@ -11,7 +11,7 @@ import msgspec
 from keyiso.backup.files import new_file
 from keyiso.clock import SystemClock
 from keyiso.paths import server_instance
-from keyiso.trustlet.enrolment import (
+from keyiso.tpm.enrolment import (
     Enrolment,
     decode_enrolment,
     encode_enrolment,

@@ -4,10 +4,7 @@ from keyiso import limits
 from keyiso.clock import SystemClock
 from keyiso.crypto.key_blob import SECRET_BYTES
 from keyiso.status import Status
-from keyiso.tpm.latch import extend_latch, read_pcr_state
-from keyiso.tpm.sealed_root import check_root, seal_machine_root
-from keyiso.tpm.srk import enrol_srk
-from keyiso.trustlet.enrolment import (
+from keyiso.tpm.enrolment import (
     EnrolledRoot,
     Enrolment,
     decode_enrolment,
@@ -15,6 +12,9 @@ from keyiso.trustlet.enrolment import (
     open_tpm,
     unseal_machine_roots,
 )
+from keyiso.tpm.latch import extend_latch, read_pcr_state
+from keyiso.tpm.sealed_root import check_root, seal_machine_root
+from keyiso.tpm.srk import enrol_srk
 from tests.conformance.statuses import fails
 from tests.tpm.swtpm import Swtpm
 

@@ -15,9 +15,9 @@ from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.store.schema import MACHINE
-from keyiso.trustlet.enrolment import EnrolledRoot, encode_enrolment
+from keyiso.tpm.enrolment import EnrolledRoot, encode_enrolment
 from tests.unit.backups import SEALED_ROOT, make_store, manifest_of
-from tests.unit.test_trustlet_enrolment import ENROLMENT
+from tests.unit.test_tpm_enrolment import ENROLMENT
 
 HERE, OTHER = b"h" * 16, b"o" * 16
 UID = 4242

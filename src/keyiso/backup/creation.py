@@ -21,7 +21,7 @@ from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.store.keys import KeyReader
 from keyiso.store.schema import SCHEMA_VERSION
-from keyiso.trustlet.enrolment import Enrolment, encode_enrolment
+from keyiso.tpm.enrolment import Enrolment, encode_enrolment
 
 
 def check_has_store(instance: Instance) -> None:

@@ -3,7 +3,7 @@ nothing opens without it."""
 
 from keyiso.backup.ownership import acting_as_owner
 from keyiso.paths import Instance
-from keyiso.trustlet.enrolment import Enrolment, read_enrolment
+from keyiso.tpm.enrolment import Enrolment, read_enrolment
 
 
 def read_enrolment_file(instance: Instance) -> Enrolment | None:

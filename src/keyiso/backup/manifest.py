@@ -10,7 +10,7 @@ from keyiso.backup.holdings import Holdings
 from keyiso.backup.sealed_root import NONCE_BYTES, SALT_BYTES, SealedRoot
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
-from keyiso.trustlet.enrolment import decode_enrolment
+from keyiso.tpm.enrolment import decode_enrolment
 
 SHA256_BYTES: Final = 32
 MACHINE_BYTES: Final = 16

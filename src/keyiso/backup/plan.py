@@ -19,7 +19,7 @@ from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.store.keys import KeyReader
-from keyiso.trustlet.enrolment import Enrolment, decode_enrolment
+from keyiso.tpm.enrolment import Enrolment, decode_enrolment
 
 
 @dataclass(frozen=True, slots=True)

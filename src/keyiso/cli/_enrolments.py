@@ -17,11 +17,11 @@ from keyiso.paths import Instance, server_instance
 from keyiso.server.startup import harden_process
 from keyiso.status import Status
 from keyiso.supervisor.layout import take_lock
+from keyiso.tpm.enrolment import Enrolment, decode_enrolment, tpm_group
 from keyiso.tpm.transport import DEVICE
 from keyiso.trustlet.enrolling.messages import Job
 from keyiso.trustlet.enrolling.start import Account, enrolled_by_pair
 from keyiso.trustlet.enrolling.work import tpm_address
-from keyiso.trustlet.enrolment import Enrolment, decode_enrolment, tpm_group
 
 _ROOT_UID = 0
 

@@ -28,7 +28,7 @@ from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.paths import Instance, server_instance
 from keyiso.server.startup import harden_process
 from keyiso.status import Status
-from keyiso.trustlet.enrolment import Enrolment
+from keyiso.tpm.enrolment import Enrolment
 
 
 @click.command()

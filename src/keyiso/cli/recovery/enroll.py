@@ -14,8 +14,8 @@ from keyiso.cli._enrolments import (
 )
 from keyiso.cli._output import print_details
 from keyiso.cli._recovery_keys import read_public_key
+from keyiso.tpm.enrolment import encode_enrolment
 from keyiso.trustlet.enrolling.messages import AddRecovery
-from keyiso.trustlet.enrolment import encode_enrolment
 
 
 @click.command()

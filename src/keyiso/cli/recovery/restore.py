@@ -19,9 +19,9 @@ from keyiso.cli._enrolments import (
     tpm_option,
 )
 from keyiso.cli._output import print_details, printable
+from keyiso.tpm.enrolment import encode_enrolment
 from keyiso.tpm.latch import LATCH_PCR
 from keyiso.trustlet.enrolling.messages import Restore
-from keyiso.trustlet.enrolment import encode_enrolment
 
 
 @click.command()

@@ -24,9 +24,9 @@ from keyiso.errors import ncrypt_error
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.supervisor.layout import make_directories, make_state
+from keyiso.tpm.enrolment import UnsealMode
 from keyiso.tpm.latch import LATCH_PCR
 from keyiso.trustlet.enrolling.messages import Enrol
-from keyiso.trustlet.enrolment import UnsealMode
 
 
 @click.command()

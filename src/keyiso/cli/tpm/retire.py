@@ -8,7 +8,7 @@ from keyiso.backup.plan import look_at
 from keyiso.backup.restoring import held
 from keyiso.cli._enrolments import changing, existing_enrolment, our_instance, store, system_option
 from keyiso.paths import Instance
-from keyiso.trustlet.enrolment import encode_enrolment, without_retired
+from keyiso.tpm.enrolment import encode_enrolment, without_retired
 
 
 @click.command()

@@ -16,8 +16,8 @@ from keyiso.cli._enrolments import (
 )
 from keyiso.cli._output import print_details
 from keyiso.cli._recovery_keys import read_public_key
+from keyiso.tpm.enrolment import Enrolment, encode_enrolment
 from keyiso.trustlet.enrolling.messages import Rotate
-from keyiso.trustlet.enrolment import Enrolment, encode_enrolment
 
 
 @click.command()

@@ -19,8 +19,8 @@ from keyiso.clock import SystemClock
 from keyiso.errors import NCryptError
 from keyiso.paths import Instance
 from keyiso.status import Status
+from keyiso.tpm.enrolment import Enrolment, open_tpm
 from keyiso.tpm.sealed_root import check_root
-from keyiso.trustlet.enrolment import Enrolment, open_tpm
 
 
 @click.command()

@@ -10,6 +10,7 @@ import msgspec
 from keyiso.clock import SystemClock
 from keyiso.errors import NCryptError
 from keyiso.interpreter import module_command
+from keyiso.tpm.enrolment import encode_enrolment, open_tpm
 from keyiso.trustlet.arming.armed import become_armed
 from keyiso.trustlet.arming.guardian import PYTHON_FLAGS, WorkerStart, run_guardian
 from keyiso.trustlet.arming.heap import prepare_heap
@@ -24,7 +25,6 @@ from keyiso.trustlet.enrolling.messages import (
     send,
 )
 from keyiso.trustlet.enrolling.work import perform, rehearse, tpm_address
-from keyiso.trustlet.enrolment import encode_enrolment, open_tpm
 
 WORKER: Final = "worker"
 

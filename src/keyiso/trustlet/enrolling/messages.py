@@ -11,8 +11,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from keyiso import limits
+from keyiso.tpm.enrolment import UnsealMode
 from keyiso.tpm.latch import LATCH_PCR
-from keyiso.trustlet.enrolment import UnsealMode
 
 T = TypeVar("T")
 

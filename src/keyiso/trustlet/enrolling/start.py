@@ -10,6 +10,7 @@ import msgspec
 from keyiso.errors import ncrypt_error
 from keyiso.interpreter import module_command
 from keyiso.status import Status
+from keyiso.tpm.enrolment import decode_enrolment
 from keyiso.trustlet.arming.memory_lock import raise_memory_lock_limit
 from keyiso.trustlet.enrolling.messages import (
     OUTCOMES,
@@ -21,7 +22,6 @@ from keyiso.trustlet.enrolling.messages import (
     receive,
     send,
 )
-from keyiso.trustlet.enrolment import decode_enrolment
 
 _ENVIRONMENT: Final = {"LANG": "C.UTF-8"}
 

@@ -18,13 +18,7 @@ from keyiso.crypto.recovery import (
 )
 from keyiso.errors import ncrypt_error
 from keyiso.status import Status
-from keyiso.tpm.latch import LATCH_EVENT, LATCH_PCR, PcrState, read_pcr_state
-from keyiso.tpm.pcr import extended
-from keyiso.tpm.sealed_root import seal_machine_root
-from keyiso.tpm.srk import PinnedSrk, enrol_srk
-from keyiso.tpm.tpm import Tpm
-from keyiso.trustlet.enrolling.messages import AddRecovery, Enrol, Job, Restore, Rotate
-from keyiso.trustlet.enrolment import (
+from keyiso.tpm.enrolment import (
     EnrolledRoot,
     Enrolment,
     UnsealMode,
@@ -32,6 +26,12 @@ from keyiso.trustlet.enrolment import (
     encode_enrolment,
     unseal_machine_roots,
 )
+from keyiso.tpm.latch import LATCH_EVENT, LATCH_PCR, PcrState, read_pcr_state
+from keyiso.tpm.pcr import extended
+from keyiso.tpm.sealed_root import seal_machine_root
+from keyiso.tpm.srk import PinnedSrk, enrol_srk
+from keyiso.tpm.tpm import Tpm
+from keyiso.trustlet.enrolling.messages import AddRecovery, Enrol, Job, Restore, Rotate
 
 Ask = Callable[[bytes], bytes]
 """Has a recovery request answered."""

@@ -10,14 +10,7 @@ from keyiso import limits
 from keyiso.clock import SystemClock
 from keyiso.status import Status
 from keyiso.tpm.constants import TPM_ALG, TPM_RH
-from keyiso.tpm.latch import LATCH_PCR, pcr_state
-from keyiso.tpm.pcr import RESET_VALUE
-from keyiso.tpm.policy import Policy
-from keyiso.tpm.sealed_object import SealedObject
-from keyiso.tpm.sealed_root import SealedRoot
-from keyiso.tpm.srk import PinnedSrk
-from keyiso.tpm.templates import sealed_template
-from keyiso.trustlet.enrolment import (
+from keyiso.tpm.enrolment import (
     EnrolledRoot,
     Enrolment,
     check_tpm_address,
@@ -27,6 +20,13 @@ from keyiso.trustlet.enrolment import (
     read_enrolment,
     without_retired,
 )
+from keyiso.tpm.latch import LATCH_PCR, pcr_state
+from keyiso.tpm.pcr import RESET_VALUE
+from keyiso.tpm.policy import Policy
+from keyiso.tpm.sealed_object import SealedObject
+from keyiso.tpm.sealed_root import SealedRoot
+from keyiso.tpm.srk import PinnedSrk
+from keyiso.tpm.templates import sealed_template
 from tests.conformance.statuses import fails
 from tests.unit.test_worker_imports import FORBIDDEN, START, loaded, unexplained
 
@@ -172,10 +172,10 @@ def test_a_tpm_that_is_not_there_is_not_found(tmp_path: Path, address: str) -> N
 
 
 def test_reading_enrolments_loads_only_what_a_worker_may_have() -> None:
-    code = f"{START}\nimport keyiso.trustlet.enrolment"
+    code = f"{START}\nimport keyiso.tpm.enrolment"
     found = loaded(code, "set(sys.modules) - before")
     tpm = {name for name in found if name.startswith("keyiso.tpm")}
 
-    assert "keyiso.trustlet.enrolment" in found
+    assert "keyiso.tpm.enrolment" in found
     assert unexplained(found - tpm) == set()
     assert not {name for name in found if name in FORBIDDEN or name.split(".")[0] in FORBIDDEN}
