@@ -75,6 +75,11 @@ class Instance:
         return self.state / "start.lock"
 
     @property
+    def served_with(self) -> Path:
+        """The options of the last supervisor."""
+        return self.state / "supervisor.options"
+
+    @property
     def log(self) -> Path:
         """What the processes of an instance print that was started by a client."""
         return self.state / "supervisor.log"

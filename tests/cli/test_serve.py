@@ -1,12 +1,14 @@
 """``keyiso serve`` and ``keyiso stop``."""
 
+import contextlib
 import signal
 import subprocess
+from collections.abc import Iterator
 
 import pytest
 
 from keyiso import Key
-from tests.cli.command import DEADLINE_SECONDS, KEYISO, keyiso, process_named
+from tests.cli.command import DEADLINE_SECONDS, KEYISO, Ended, keyiso, process_named
 from tests.instance import RunningInstance
 from tests.waiting import wait_until
 
@@ -60,13 +62,45 @@ def test_a_limit_that_is_lowered(instance: RunningInstance) -> None:
     wrong = keyiso("serve", "--limit", "NO_SUCH_LIMIT=1")
     assert (wrong.code, "NO_SUCH_LIMIT=1" in wrong.errors) == (1, True)
 
-    limits = ("--limit", "KEYS_PER_USER=1", "--limit", "EPHEMERALS_PER_USER=5")
-    with subprocess.Popen([*KEYISO, "serve", *limits], stderr=subprocess.DEVNULL) as server:
-        # Before it listens, a client would start an instance without limits.
-        wait_until(lambda: keyiso("status").code == 0, "the start of the instance")
+    with serving("--limit", "KEYS_PER_USER=1", "--limit", "EPHEMERALS_PER_USER=5") as server:
         Key.create("first", "ECDSA_P256").close()
-        second = keyiso("key", "create", "second", "--algorithm", "ECDSA_P256")
-        assert second.code == 1
-        assert "KEYS_PER_USER (1)" in second.errors
+        assert refused_for(keyiso("key", "create", "second", "--algorithm", "ECDSA_P256"))
         assert keyiso("stop").code == 0
         assert server.wait(DEADLINE_SECONDS) == 0
+
+
+def test_options_outlive_the_supervisor(instance: RunningInstance) -> None:
+    """Whoever starts it again by using a key; until it is served with others."""
+    assert keyiso("stop").code == 0
+    with serving("--workers", "1", "--limit", "KEYS_PER_USER=1") as server:
+        Key.create("first", "ECDSA_P256").close()
+        server.kill()
+    assert refused_for(keyiso("key", "create", "second", "--algorithm", "ECDSA_P256"))
+    assert workers() == ["software-0", "software-generator"]
+
+    assert keyiso("stop").code == 0
+    assert refused_for(keyiso("key", "create", "second", "--algorithm", "ECDSA_P256"))
+
+    assert keyiso("stop").code == 0
+    with serving("--workers", "2") as server:
+        server.kill()
+    assert keyiso("key", "create", "second", "--algorithm", "ECDSA_P256").code == 0
+    assert workers() == ["software-0", "software-1", "software-generator"]
+
+
+@contextlib.contextmanager
+def serving(*options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """``keyiso serve``, once it serves; it has ended when the block has."""
+    with subprocess.Popen([*KEYISO, "serve", *options], stderr=subprocess.DEVNULL) as server:
+        # Before it listens, a client would start an instance.
+        wait_until(lambda: keyiso("status").code == 0, "the start of the instance")
+        yield server
+
+
+def refused_for(ended: Ended) -> bool:
+    return ended.code == 1 and "KEYS_PER_USER (1)" in ended.errors
+
+
+def workers() -> list[str]:
+    processes = keyiso("status", "--json").json["processes"]
+    return [one["service"] for one in processes if one["service"].startswith("software")]

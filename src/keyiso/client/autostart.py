@@ -45,9 +45,11 @@ def start_instance(instance: Instance, environ: Mapping[str, str], timeout: floa
 def _run_supervisor(
     environ: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run the supervisor, which goes into the background once its sockets are there."""
+    """Run the supervisor, with the options of the one before. It goes into the background once its
+    sockets are there.
+    """
     return subprocess.run(
-        module_command("keyiso.supervisor", "--detach"),
+        module_command("keyiso.supervisor", "--detach", "--as-before"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """``python -I -m keyiso.supervisor``: what ``keyiso serve`` runs, and what a client starts."""
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from keyiso.supervisor.layout import (
     receive_at,
     take_lock,
 )
+from keyiso.supervisor.served_with import note_options, noted_options
 from keyiso.supervisor.services import ServiceSettings, service_specs
 from keyiso.supervisor.spawn import User
 from keyiso.supervisor.supervisor import Supervisor
@@ -32,7 +34,7 @@ EXIT_RUNNING = 9
 def main(arguments: list[str]) -> int:
     options = _parse(arguments)
     try:
-        return _serve(options)
+        return _serve(options, arguments)
     except NCryptError as error:
         print(f"keyiso serve: {error}", file=sys.stderr)
         return EXIT_FAILED
@@ -41,8 +43,12 @@ def main(arguments: list[str]) -> int:
         return EXIT_FAILED
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
     instance = server_instance(os.environ, system=options.system)
+    if options.as_before:
+        make_state(instance)  # what others can write there is not believed
+        arguments = [*noted_options(instance.served_with), "--detach"]
+        options = _parse(arguments)
     quotas = usable_quotas(options.limit)
     try:
         keyiso, trustlet = _users(options)
@@ -60,6 +66,9 @@ def _serve(options: argparse.Namespace) -> int:
     if lock is None:
         print(f"keyiso serve: {instance.state} is served already", file=sys.stderr)
         return EXIT_RUNNING
+    if not options.system:  # that one is started again by the system
+        with contextlib.suppress(OSError):  # a full disk can still be read
+            note_options(instance.served_with, [one for one in arguments if one != "--detach"])
     may_create_root = not instance.store.exists()
     make_directories(instance, keyiso, trustlet)
     link_runtime(instance, dict(os.environ))
@@ -124,6 +133,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="keyiso serve")
     parser.add_argument("--system", action="store_true")
     parser.add_argument("--detach", action="store_true")
+    parser.add_argument("--as-before", action="store_true")
     parser.add_argument("--journal", type=Path, default=JOURNAL_SOCKET)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--vbs", choices=("on-demand", "at-start", "off"), default="on-demand")

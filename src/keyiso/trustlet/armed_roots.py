@@ -15,7 +15,7 @@ from keyiso.status import Status
 from keyiso.tpm.latch import read_pcr_state
 from keyiso.tpm.sealed_root import seal_machine_root, unseal_root
 from keyiso.tpm.tpm import Tpm
-from keyiso.trustlet.enrolment import Enrolment, open_tpm, read_enrolment, unseal_machine_roots
+from keyiso.tpm.enrolment import Enrolment, open_tpm, read_enrolment, unseal_machine_roots
 from keyiso.wire.operations import Isolation
 
 
