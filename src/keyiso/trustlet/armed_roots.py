@@ -12,10 +12,10 @@ from keyiso.crypto.key_header import RootKind
 from keyiso.crypto.root_seal import Roots
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
+from keyiso.tpm.enrolment import Enrolment, open_tpm, read_enrolment, unseal_machine_roots
 from keyiso.tpm.latch import read_pcr_state
 from keyiso.tpm.sealed_root import seal_machine_root, unseal_root
 from keyiso.tpm.tpm import Tpm
-from keyiso.tpm.enrolment import Enrolment, open_tpm, read_enrolment, unseal_machine_roots
 from keyiso.wire.operations import Isolation
 
 
