@@ -371,3 +371,6 @@ TPM_RETRY_SECONDS: Final = 10.0
 
 SHARING_SECONDS: Final = 5.0
 """An armed worker waits so long for a sibling's roots; one that is stopped is replaced later."""
+
+VBS_CLIENTS: Final = 10_000
+"""Client processes and functions whose uses of vbs keys are counted for the event log."""

@@ -16,6 +16,7 @@ DELETE = (
     "ProviderName Flags DeletionType KeyName KeyFileName ProcessName ProcessId ThreadId UserId"
     " ServiceTag Status"
 )
+FAILED = "Function Info StatusCode StatusString"
 MANIFEST = {
     1: (
         *("Operational", 2, 1, 0x1),
@@ -28,8 +29,23 @@ MANIFEST = {
     10: ("Operational", 2, 10, 0x1, WRITE),
     11: ("Operational", 5, 11, 0x1, DELETE),
     12: ("Operational", 2, 12, 0x1, DELETE),
+    13: ("Operational", 2, 13, 0x4, FAILED),
+    14: (
+        *("Operational", 2, 13, 0x4),
+        f"{FAILED} Client FailuresCount FailuresCountGlobal SuccessCountGlobal",
+    ),
+    15: (
+        *("Operational", 4, 13, 0x8),
+        "Client BindingStatusCode BindingStatusString InstanceBindingAttempts",
+    ),
+    20: ("Operational", 2, 13, 0x8, "ErrorCode SignaledFailure SignaledSuccess"),
     21: ("KeyMgmt", 4, 16, 0x100, WRITE),
     22: ("KeyMgmt", 4, 17, 0x200, DELETE),
+    25: ("Operational", 4, 13, 0x8, "Status"),
+    26: (
+        *("Operational", 4, 13, 0x8),
+        "LsaIsoLaunchAttempted Status TotalAttemptedRestarts TotalSuccessfulRestarts CanBeEnabled",
+    ),
 }
 """Channel, level, task, keywords, fields in their order."""
 

@@ -207,7 +207,9 @@ def test_the_service_renews_leases_for_as_long_as_it_runs(
 
     def script() -> Script:
         yield from stand.load()
-        Workers(loop, "keyiso", WorkerSockets([path]), lambda: (), lambda uses: None, Quotas())
+        Workers(
+            loop, "keyiso", WorkerSockets([path]), lambda: (), lambda uses, level: None, Quotas()
+        )
         yield from rounds(50)  # it connects, and says so
         for pause in (1.0, limits.LEASE_SECONDS / 4, limits.LEASE_SECONDS / 2) * 10:
             clock.advance(pause)
@@ -232,7 +234,7 @@ def test_a_service_that_connects_first_tells_what_is_revoked(
             "keyiso",
             WorkerSockets([path]),
             lambda: (b"another key's id", header().key_id),
-            lambda uses: None,
+            lambda uses, level: None,
             Quotas(),
         )
         yield from rounds(50)

@@ -66,6 +66,7 @@ def decode_manifest(data: bytes) -> Manifest:
     if (
         len(manifest.snapshot_sha256) != SHA256_BYTES
         or len(manifest.machine) not in (0, MACHINE_BYTES)
+        or manifest.snapshot_bytes < 0
         or not (math.isfinite(manifest.created) and 0 <= manifest.created < _LATEST)
         or (root is not None and not _has_its_lengths(root))
     ):

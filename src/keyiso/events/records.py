@@ -47,6 +47,10 @@ class EventType:
 _NCRYPT_OPERATION: Final = 0x1
 _WRITE_KEY: Final = 0x100
 _DELETE_KEY: Final = 0x200
+_KEYGUARD_OPERATION_FAILED: Final = 0x4
+_KEYGUARD_INFO: Final = 0x8
+_KEYGUARD_OPERATION: Final = 13
+"""The task of all events of VBS key isolation."""
 
 _KEY_CHANGE: Final = ("KeyName", "KeyFileName", "ProcessName", "ProcessId", "ThreadId", "UserId")
 _WRITE: Final = (
@@ -107,6 +111,62 @@ KEY_WRITTEN: Final = EventType(
 KEY_DELETED: Final = EventType(
     22, Channel.KEY_MANAGEMENT, Level.INFORMATION, 17, _DELETE_KEY, _DELETE, "a key was deleted"
 )
+
+
+def _isolation(
+    event_id: int, level: Level, keywords: int, fields: tuple[str, ...], meaning: str
+) -> EventType:
+    return EventType(
+        event_id, Channel.OPERATIONAL, level, _KEYGUARD_OPERATION, keywords, fields, meaning
+    )
+
+
+_FAILED_OPERATION: Final = ("Function", "Info", "StatusCode", "StatusString")
+
+VBS_OPERATION_FAILED: Final = _isolation(
+    13,
+    Level.ERROR,
+    _KEYGUARD_OPERATION_FAILED,
+    _FAILED_OPERATION,
+    "an operation of VBS key isolation failed",
+)
+VBS_CLIENT_OPERATION_FAILED: Final = _isolation(
+    14,
+    Level.ERROR,
+    _KEYGUARD_OPERATION_FAILED,
+    (*_FAILED_OPERATION, "Client", "FailuresCount", "FailuresCountGlobal", "SuccessCountGlobal"),
+    "an operation of VBS key isolation failed for a client",
+)
+VBS_CLIENT: Final = _isolation(
+    15,
+    Level.INFORMATION,
+    _KEYGUARD_INFO,
+    ("Client", "BindingStatusCode", "BindingStatusString", "InstanceBindingAttempts"),
+    "a client uses VBS key isolation for the first time",
+)
+VBS_NOT_AVAILABLE: Final = _isolation(
+    20,
+    Level.ERROR,
+    _KEYGUARD_INFO,
+    ("ErrorCode", "SignaledFailure", "SignaledSuccess"),
+    "VBS key isolation is not available",
+)
+VBS_STATUS: Final = _isolation(
+    25, Level.INFORMATION, _KEYGUARD_INFO, ("Status",), "how VBS key isolation stands"
+)
+VBS_RESTARTED: Final = _isolation(
+    26,
+    Level.INFORMATION,
+    _KEYGUARD_INFO,
+    (
+        "LsaIsoLaunchAttempted",
+        "Status",
+        "TotalAttemptedRestarts",
+        "TotalSuccessfulRestarts",
+        "CanBeEnabled",
+    ),
+    "a pair was replaced",
+)
 CHANNEL_SWITCHED: Final = EventType(
     1000,
     Channel.OPERATIONAL,
@@ -133,6 +193,12 @@ EVENT_TYPES: Final[Mapping[int, EventType]] = MappingProxyType(
             KEY_DELETE_FAILED,
             KEY_WRITTEN,
             KEY_DELETED,
+            VBS_OPERATION_FAILED,
+            VBS_CLIENT_OPERATION_FAILED,
+            VBS_CLIENT,
+            VBS_NOT_AVAILABLE,
+            VBS_STATUS,
+            VBS_RESTARTED,
             CHANNEL_SWITCHED,
         )
     }

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from keyiso.clock import SystemClock
+from keyiso.crypto.key_header import Level
 from keyiso.errors import NCryptError
 from keyiso.events.channels import Channels
 from keyiso.events.journal import Journal
@@ -16,6 +17,7 @@ from keyiso.events.writer import EventWriter
 from keyiso.keyiso_service.access import Authority
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.ephemeral_keys import EphemeralKeys
+from keyiso.keyiso_service.isolation_audit import IsolationAudit
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.key_uses import KeyUses
 from keyiso.keyiso_service.service import KeyIsoService
@@ -31,6 +33,7 @@ from keyiso.server.startup import (
     usable_quotas,
 )
 from keyiso.store.ephemerals import EphemeralStore
+from keyiso.wire.operations import Uses
 
 
 def main(arguments: list[str]) -> int:
@@ -48,6 +51,13 @@ def main(arguments: list[str]) -> int:
     identity = new_identity(options.service)
     audit = Audit(_event_writer(options), loop.clock)
     uses = KeyUses(loop, audit)
+    isolation = IsolationAudit(audit)
+
+    def take_uses(batch: Uses, level: Level) -> None:
+        uses.take(batch)
+        if level == "vbs":
+            isolation.take(batch)
+
     store = KeyStore(loop, options.store, identity.boot_id)
     ephemerals = EphemeralStore(options.ephemerals, identity.boot_id)
     vbs_wanted = options.ephemerals / "vbs-wanted"
@@ -56,9 +66,10 @@ def main(arguments: list[str]) -> int:
         options.service,
         WorkerSockets(options.worker, options.vbs_worker),
         _revoked_keys(store),
-        uses.take,
+        take_uses,
         quotas,
         wanted=lambda: _note(vbs_wanted),
+        heard=isolation.heard,
     )
     if options.vbs_at_start or vbs_wanted.exists():
         workers.want_vbs()
@@ -71,6 +82,7 @@ def main(arguments: list[str]) -> int:
         EphemeralKeys(loop, identity, ephemerals, workers, quotas),
         audit,
         uses,
+        isolation,
         quotas=quotas,
     )
     service.listen(sockets["control"])

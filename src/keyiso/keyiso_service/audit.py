@@ -1,5 +1,6 @@
 """What the KeyIso service writes into the event log."""
 
+import os
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -22,6 +23,7 @@ from keyiso.events.records import (
     OPEN_KEY_FAILED,
     OPEN_PROVIDER_FAILED,
     OPERATION_FAILED,
+    VBS_CLIENT_OPERATION_FAILED,
     Channel,
     Event,
     EventType,
@@ -235,6 +237,24 @@ class Audit:
         more = _repeated(repeated)
         self._write(KEY_DELETE_SUCCEEDED, client, call.trace, values, more=more)
         self._write(KEY_DELETED, client, call.trace, values, more=more)
+
+    # --- vbs -----------------------------------------------------------------------------------
+
+    def isolation(self, kind: EventType, values: Values, more: Values) -> None:
+        """Something about the armed workers, which nobody asked for."""
+        self._writer.write(Event(kind, self._clock.time(), values, os.geteuid(), more=more))
+
+    def isolation_of_client(self, client: Client, kind: EventType, values: Values) -> None:
+        """Something about the armed workers and one client."""
+        self._write(kind, client, "", values)
+
+    def isolation_failed(
+        self, uid: int, pid: int, trace: str, values: Values, more: Values, count: int
+    ) -> None:
+        """Something with a vbs key failed, for a client."""
+        self._write_failure(
+            VBS_CLIENT_OPERATION_FAILED, uid, pid, trace, values, more=more, count=count
+        )
 
     # --- channels ------------------------------------------------------------------------------
 

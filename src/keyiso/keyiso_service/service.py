@@ -8,13 +8,14 @@ from typing import Any
 
 from keyiso import limits
 from keyiso.crypto.key_blob import read_header
-from keyiso.crypto.key_header import KeyHeader, Right
+from keyiso.crypto.key_header import KeyHeader, Level, Right
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.access import Authority, check_access, no_such_key
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client, bound_client, hash_of_group
 from keyiso.keyiso_service.ephemeral_keys import EphemeralKeys
 from keyiso.keyiso_service.finding import find_key, partition_of
+from keyiso.keyiso_service.isolation_audit import IsolationAudit
 from keyiso.keyiso_service.key_changes import KeyChanges
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.key_uses import KeyUses
@@ -88,6 +89,7 @@ class KeyIsoService:
         ephemerals: EphemeralKeys,
         audit: Audit,
         uses: KeyUses,
+        isolation: IsolationAudit,
         *,
         quotas: Quotas,
         random: Callable[[int], bytes] = os.urandom,
@@ -101,6 +103,7 @@ class KeyIsoService:
         self._authority = authority
         self._audit = audit
         self._uses = uses
+        self._isolation = isolation
         self._changes = KeyChanges(identity, store, workers, authority, ephemerals, audit, quotas)
         self._properties = PropertyChanges(identity, store, workers, audit, quotas)
         self._watching = Watching(loop, store)
@@ -167,8 +170,8 @@ class KeyIsoService:
 
     async def _attach(self, connection: Connection, call: Call[Attach]) -> WithDescriptor:
         """Give the client one end of a socket pair, and a worker the other."""
-        client = bound_client(connection)
-        worker = self._workers.next_holder(call.operation.avoid, call.operation.level)
+        client, level = bound_client(connection), call.operation.level
+        worker = self._workers.next_holder(call.operation.avoid, level)
         channel_id = self._random(limits.CHANNEL_ID_BYTES)
         async with self._workers.turn(worker, client):
             instance_id = worker.peer_instance or b""
@@ -189,6 +192,8 @@ class KeyIsoService:
             except NCryptError:
                 ours.close()
                 raise
+        if level == "vbs":
+            self._isolation.client_binds(client)
         attached = Attached(channel_id, worker.peer_service, instance_id)
         return WithDescriptor(attached, ours.detach())
 
@@ -201,10 +206,12 @@ class KeyIsoService:
 
     async def _open_key(self, connection: Connection, call: Call[OpenKey]) -> Opened:
         client, operation = bound_client(connection), call.operation
+        level: Level = "software"
         try:
             async with self._workers.turn_at(operation.worker_instance, client):
                 # Found now, and not before it had to wait: what was revoked meanwhile is gone.
                 stored, header = self._usable(client, operation)
+                level = header.level
                 worker = self._workers.with_instance(operation.worker_instance)
                 if header.level != level_of_worker(worker):
                     # Replaced since the client looked, by a key that another worker opens.
@@ -217,6 +224,7 @@ class KeyIsoService:
         except NCryptError as error:
             if error.status != Status.KEYISO_E_STALE:
                 self._audit.open_failed(client, call, error)
+                self._note_failure(client, level, "OpenKey", call.trace, error)
             raise
         return opened
 
@@ -266,10 +274,22 @@ class KeyIsoService:
     # --- changes -------------------------------------------------------------------------------
 
     async def _create_key(self, connection: Connection, call: Call[CreateKey]) -> Created:
-        return await self._changes.create(bound_client(connection), call)
+        client = bound_client(connection)
+        try:
+            return await self._changes.create(client, call)
+        except NCryptError as error:
+            level = call.operation.terms.level
+            self._note_failure(client, level, "CreateKey", call.trace, error)
+            raise
 
     async def _import_key(self, connection: Connection, call: Call[ImportKey]) -> Created:
-        return await self._changes.import_key(bound_client(connection), call)
+        client = bound_client(connection)
+        try:
+            return await self._changes.import_key(client, call)
+        except NCryptError as error:
+            level = call.operation.terms.level
+            self._note_failure(client, level, "ImportKey", call.trace, error)
+            raise
 
     async def _get_import_key(
         self, connection: Connection, call: Call[GetImportKey]
@@ -339,6 +359,13 @@ class KeyIsoService:
             self._audit.suppressed,
             self._uses.lost,
         )
+
+    def _note_failure(
+        self, client: Client, level: Level, function: str, trace: str, error: NCryptError
+    ) -> None:
+        """What is not mended by trying again, with a key that an armed worker holds."""
+        if level == "vbs" and error.status != Status.KEYISO_E_STALE:
+            self._isolation.failed(client, function, trace, error)
 
     def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:
         return self._identity.onward(call.hops, type(call.operation).__name__)

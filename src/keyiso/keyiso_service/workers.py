@@ -61,12 +61,16 @@ class Workers:
         service: str,
         sockets: WorkerSockets,
         revoked: Callable[[], tuple[bytes, ...]],
-        used: Callable[[Uses], None],
+        used: Callable[[Uses, Level], None],
         quotas: Quotas,
         *,
         wanted: Callable[[], None] = lambda: None,
+        heard: Callable[[str, Isolation], None] = lambda service, isolation: None,
     ) -> None:
-        """``wanted`` is called before ``vbs`` workers are connected to for the first time."""
+        """``wanted`` is called before ``vbs`` workers are connected to for the first time, and
+        ``heard`` with what each of them says of itself whenever it was connected to.
+        """
+        self._heard = heard
         self._loop = loop
         self._service = service
         self._revoked = revoked
@@ -294,7 +298,9 @@ class Workers:
 
     async def _hear_of_pair(self, link: Link) -> None:
         with contextlib.suppress(NCryptError):  # it ended; the next one will be asked
-            self._isolations[link] = await link.call(GetWorkerIsolation())
+            isolation = await link.call(GetWorkerIsolation())
+            self._isolations[link] = isolation
+            self._heard(link.peer_service, isolation)
             if self._serves(link):
                 self._connected(link)
 
@@ -310,7 +316,7 @@ class Workers:
         """Ask what was done with keys, again and again, until the worker ends."""
         with contextlib.suppress(NCryptError):
             while True:
-                self._used(await link.call(TakeUses()))
+                self._used(await link.call(TakeUses()), level_of_worker(link))
 
     def _renew_leases(self) -> None:
         for link in self._all():
