@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from keyiso import Key, Protection
+from keyiso import Key, KeyUsage, Protection
 from keyiso.errors import NCryptError
 from keyiso.events.reader import LogReader
 from keyiso.status import Status
@@ -56,11 +56,12 @@ def test_what_the_pairs_are_is_told(vbs_instance: RunningInstance) -> None:
 def test_a_failure_is_told_with_the_counts_of_client_and_function(
     vbs_instance: RunningInstance,
 ) -> None:
-    with Key.create(None, "ECDSA_P256", protection=Protection.REQUIRE_VBS) as key:
-        key.sign(b"data")
+    with Key.create(
+        None, "ECDSA_P256", protection=Protection.REQUIRE_VBS, usage=KeyUsage.AGREE
+    ) as key:
         for _ in range(2):
             with pytest.raises(NCryptError):
-                key.sign_digest(b"not the length of a hash")
+                key.sign(b"data")
 
     def told() -> list[dict[str, Any]]:
         return [one for one in found(vbs_instance, 14) if one["pid"] == os.getpid()]
