@@ -105,9 +105,21 @@ def test_after_the_warm_up_nothing_is_imported_or_opened() -> None:
     assert run("warm_up(background)" + WORK + WATCH) == ""
 
 
-def test_without_it_something_is() -> None:
-    """The warm-up is what makes the difference; the imports of the work itself are done before."""
-    assert run(WORK + WATCH) != ""
+LATE = """
+rehearsed = work
+
+def work():
+    rehearsed()
+    import colorsys
+"""
+
+
+def test_what_comes_late_is_seen() -> None:
+    """The control: work that imports what nothing has needed before."""
+    seen = run("warm_up(background)" + WORK + LATE + WATCH)
+
+    assert "('import', 'colorsys')" in seen
+    assert "('open', " in seen
 
 
 SEEDING = """

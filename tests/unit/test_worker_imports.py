@@ -27,6 +27,32 @@ KEYISO = {
 }
 """Packages and modules of keyiso. Not ``keyiso.server.link``: a worker asks nobody."""
 
+ARMING = {
+    f"keyiso.trustlet.arming{module}"
+    for module in (
+        "",
+        ".armed",
+        ".handshake",
+        ".heap",
+        ".kernel",
+        ".machine",
+        ".mappings",
+        ".process",
+        ".ptrace",  # each of a pair watches the other
+        ".randomness",
+        ".rehearsal",
+        ".seccomp",
+        ".self_probes",
+        ".shields",
+        ".warm_up",
+        ".watcher",
+        ".worker_filter",
+        ".x86_64",
+    )
+}
+"""The side of arming that is an armed worker's. What moves and watches another process's memory is
+the guardian's."""
+
 THIRD_PARTY = {
     "cryptography",
     "_cffi_backend",  # cryptography's
@@ -114,6 +140,13 @@ STANDARD_LIBRARY = {
 """By the top-level name, for Python 3.11 to 3.14: an older one loads more of it, a newer one
 less."""
 
+OF_AN_ARMED_WORKER = {
+    "encodings",  # UTF-16 of the names that are rehearsed with
+    "fcntl",
+    "gc",
+}
+"""The same, for what an armed worker has besides."""
+
 FORBIDDEN = {
     "_asyncio",
     "_curses",
@@ -183,9 +216,15 @@ them once before."""
 START = """
 import sys
 before = set(sys.modules)
-import keyiso.trustlet.__main__
+import {imports}
 started = set(sys.modules)
+level = "{level}"
 """
+WORKERS = {
+    "software": "keyiso.trustlet.__main__",
+    "vbs": ", ".join(f"keyiso.trustlet.arming.{one}" for one in ("armed", "heap", "warm_up")),
+}
+"""What a worker of each level imports at its start."""
 
 WORK = """
 from keyiso.crypto.import_seal import seal_import
@@ -196,7 +235,7 @@ from keyiso.trustlet.engine import Engine
 from keyiso.wire.operations import KeyGrant, KeyTerms
 
 machine_root = Root(b"m" * 16, "machine", b"s" * 32)
-engine = Engine("software", machine_root, Root(b"b" * 16, "boot", b"t" * 32))
+engine = Engine(level, machine_root, Root(b"b" * 16, "boot", b"t" * 32))
 grant = KeyGrant((), 1, b"")
 for algorithm, bits, paddings in (
     ("RSA", 2048, (Padding(2, "SHA256"), Padding(2), Padding(8, "SHA512", 64))),
@@ -230,32 +269,46 @@ def loaded(code: str, wanted: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.fixture(scope="module")
-def at_start() -> set[str]:
-    """What the import of a worker's main module adds to a bare interpreter."""
-    return loaded(START, "started - before")
+@pytest.fixture(scope="module", params=WORKERS)
+def level(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def after_work() -> set[str]:
+def start(level: str) -> str:
+    return START.format(imports=WORKERS[level], level=level)
+
+
+@pytest.fixture(scope="module")
+def at_start(start: str) -> set[str]:
+    """What the import of a worker's main modules adds to a bare interpreter."""
+    return loaded(start, "started - before")
+
+
+@pytest.fixture(scope="module")
+def after_work(start: str) -> set[str]:
     """What a worker has that has done everything it can do."""
-    return loaded(START + WORK, "set(sys.modules) - before")
+    return loaded(start + WORK, "set(sys.modules) - before")
 
 
-def unexplained(modules: set[str]) -> set[str]:
+def unexplained(modules: set[str], level: str = "software") -> set[str]:
     """Modules that no list above has. What begins with ``_`` is how the standard library does
     what it says in public, and varies; those that matter are forbidden by name."""
     known = KEYISO | THIRD_PARTY | STANDARD_LIBRARY
+    arming: set[str] = set()
+    if level == "vbs":
+        known, arming = known | OF_AN_ARMED_WORKER, ARMING
     return {
         name
         for name in modules
         if not (name.startswith("keyiso.") or name.split(".")[0] in known or name[0] == "_")
         or (name.startswith("keyiso.") and ".".join(name.split(".")[:2]) not in known)
+        or (name.startswith("keyiso.trustlet.arming") and name not in arming)
     }
 
 
-def test_a_worker_loads_only_what_is_known(after_work: set[str]) -> None:
-    assert unexplained(after_work) == set()
+def test_a_worker_loads_only_what_is_known(level: str, after_work: set[str]) -> None:
+    assert unexplained(after_work, level) == set()
 
 
 def test_a_worker_loads_nothing_that_is_forbidden(after_work: set[str]) -> None:
@@ -276,10 +329,12 @@ def test_operations_load_only_what_is_known_to_come_late(
 
 def test_a_module_that_nobody_explained_is_noticed() -> None:
     known = {"keyiso.wire.session", "cryptography.hazmat", "_socket"}
-    unknown = {"cgi", "keyiso.store.keys", "keyisolated"}
+    unknown = {"cgi", "keyiso.store.keys", "keyisolated", "keyiso.trustlet.arming.guardian"}
 
-    assert unexplained(known | unknown) == unknown
+    for level in WORKERS:
+        assert unexplained(known | unknown, level) == unknown
+    assert unexplained({"keyiso.trustlet.arming.armed"}, "software")
 
 
 def test_nothing_is_allowed_and_forbidden() -> None:
-    assert not FORBIDDEN & (KEYISO | THIRD_PARTY | STANDARD_LIBRARY)
+    assert not FORBIDDEN & (KEYISO | THIRD_PARTY | STANDARD_LIBRARY | OF_AN_ARMED_WORKER)
