@@ -27,6 +27,7 @@ from keyiso.flags import DACL_SECURITY_INFORMATION, NCRYPT_PERSIST_ONLY_FLAG
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, NCRYPT_SECURITY_DESCR_PROPERTY
 from keyiso.names import encode_name
 from keyiso.status import Status
+from keyiso.supervisor.backoff import FREE_RESTARTS
 from keyiso.wire.operations import (
     CreateKey,
     DeleteKey,
@@ -93,6 +94,9 @@ def test_a_kill_at_any_write_leaves_the_old_state_or_the_new_one(
             if left == "done":
                 break
             kills[left] += 1
+            if kills.total() % FREE_RESTARTS == 0:
+                instance.end()  # of this supervisor the next one would have to wait for a restart
+                instance.start()
         else:
             pytest.fail(f"{LONGEST_RUN} times {call} and no end")
     with capsys.disabled():
