@@ -39,7 +39,7 @@ quickstart: $(STAMP) ## install into .venv and show keyiso at work
 
 test: $(STAMP) test-packages lint ## check the code and run the tests
 ifeq "$(strip $(PYTEST_ARGS))" ""
-	@$(RUN_HALVES)
+	@$(RUN_LOTS)
 else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 endif
@@ -83,16 +83,18 @@ clean: ## remove .venv, caches and what was built
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Most tests wait for processes: two lots side by side take little more than half the time. The
-# second one is printed when it has ended.
-SECOND_HALF := tests/conformance tests/crash
-RUN_HALVES = \
-	second=$$(mktemp); trap 'rm -f "$$second"' EXIT; trap 'exit 1' INT TERM; \
-	$(BIN)/python -m pytest $(SECOND_HALF) >"$$second" 2>&1 & pid=$$!; \
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(SECOND_HALF)); first=$$?; \
-	wait $$pid; status=$$?; \
-	cat "$$second"; \
-	exit $$((first | status))
+# Most tests wait for processes: three lots side by side take much less time than one after the
+# other. The second and the third are printed when they have ended.
+SECOND_LOT := tests/conformance
+THIRD_LOT := tests/bench tests/cli tests/crash
+RUN_LOTS = \
+	printed=$$(mktemp -d); trap 'rm -rf "$$printed"' EXIT; trap 'exit 1' INT TERM; \
+	$(BIN)/python -m pytest $(SECOND_LOT) >"$$printed/2" 2>&1 & second=$$!; \
+	$(BIN)/python -m pytest $(THIRD_LOT) >"$$printed/3" 2>&1 & third=$$!; \
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(SECOND_LOT) $(THIRD_LOT)); status=$$?; \
+	wait $$second || status=1; wait $$third || status=1; \
+	cat "$$printed/2" "$$printed/3"; \
+	exit $$status
 
 # The stamp is written last and says what the environment was made for: its scripts hold
 # absolute paths and its packages fit one Python, so a moved checkout or another PYTHON, like

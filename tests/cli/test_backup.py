@@ -25,6 +25,7 @@ from keyiso.wire.operations import (
     ReleaseEphemeral,
 )
 from tests.cli.command import assert_reads, keyiso, on_terminal
+from tests.conformance.ready import wait_for_workers
 from tests.instance import RunningInstance
 
 DATA = b"data"
@@ -533,6 +534,7 @@ def test_where_its_root_still_is_no_password_is_needed(
 def test_a_lost_root_is_told_when_the_backup_is_made(
     instance: RunningInstance, file: Path, password: Path
 ) -> None:
+    wait_for_workers(instance)  # one that starts without a root would make another
     Key.create("web", "ECDSA_P256").close()
     instance.instance.software_machine_root.unlink()
 

@@ -19,6 +19,13 @@ from tests.cli.command import KEYISO, assert_reads, keyiso, on_terminal
 from tests.instance import RunningInstance
 from tests.unit.encrypted_keys import pbkdf2
 
+
+@pytest.fixture
+def instance(without_keys: RunningInstance) -> RunningInstance:
+    """No test here needs one of its own."""
+    return without_keys
+
+
 PEM, DER = serialization.Encoding.PEM, serialization.Encoding.DER
 PKCS8 = serialization.PrivateFormat.PKCS8
 TRADITIONAL = serialization.PrivateFormat.TraditionalOpenSSL

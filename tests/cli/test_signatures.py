@@ -16,6 +16,13 @@ from keyiso import Key, KeyUsage
 from tests.cli.command import DEADLINE_SECONDS, KEYISO, keyiso, on_terminal
 from tests.instance import RunningInstance
 
+
+@pytest.fixture
+def instance(without_keys: RunningInstance) -> RunningInstance:
+    """No test here needs one of its own."""
+    return without_keys
+
+
 LETTER = b"A letter of several words.\n" * 100_000
 """More than is read at once."""
 
