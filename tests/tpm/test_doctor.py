@@ -1,27 +1,26 @@
 """What ``keyiso doctor`` says of a TPM, and that asking leaves it as it was."""
 
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-
-import pytest
 
 from keyiso.clock import SystemClock
 from keyiso.doctor.finding import Finding
+from keyiso.doctor.machine_root import machine_root, tpm_address
 from keyiso.doctor.tpm import tpm_findings
 from keyiso.doctor.tree import Tree
-from keyiso.errors import ncrypt_error
-from keyiso.status import Status
+from keyiso.paths import Instance
+from keyiso.tpm.enrolment import encode_enrolment
 from keyiso.tpm.latch import LATCH_PCR, extend_latch
 from keyiso.tpm.srk import enrol_srk
-from keyiso.tpm.transport import Transport, open_device
 from keyiso.trustlet.arming.shields import Answer
+from keyiso.wire.operations import Isolation
 from tests.tpm.swtpm import Swtpm
+from tests.tpm.test_enrolment import enrolled
 
 INDEX = "0x01800000"
 
 
 def findings_of(swtpm: Swtpm) -> dict[str, Finding]:
-    found = tpm_findings(Tree(), swtpm.transport, SystemClock())
+    found = tpm_findings(Tree(), f"unix:{swtpm.socket}", SystemClock())
     return {finding.name: finding for finding in found}
 
 
@@ -86,35 +85,57 @@ def test_the_latch_is_seen_until_the_next_boot(swtpm: Swtpm) -> None:
     assert states_of(swtpm) == GOOD
 
 
-def test_no_device_is_no_and_a_device_for_others_is_unknown(tmp_path: Path) -> None:
-    (one,) = tpm_findings(Tree(tmp_path), lambda: open_device(tmp_path / "tpmrm0"), SystemClock())
+def test_the_machine_root_is_looked_for_where_it_was_enrolled(swtpm: Swtpm, tmp_path: Path) -> None:
+    here = Instance(False, tmp_path / "home", tmp_path / "home", ())
+    enrolment = enrolled(swtpm, bytes(32))
+    here.vbs_enrolment.parent.mkdir(parents=True)
+    here.vbs_enrolment.write_bytes(encode_enrolment(enrolment))
+
+    assert tpm_address(here) == f"unix:{swtpm.socket}"
+    assert machine_root(here, None, SystemClock()).state is Answer.YES
+
+    later = machine_root(here, Isolation("armed"), SystemClock())
+    assert (later.state, "keyiso stop" in later.remedy) == (Answer.NO, True)
+
+
+def test_a_latched_tpm_does_not_say_who_has_the_root(swtpm: Swtpm, tmp_path: Path) -> None:
+    here = Instance(False, tmp_path / "home", tmp_path / "home", ())
+    enrolment = enrolled(swtpm, bytes(32))
+    here.vbs_enrolment.parent.mkdir(parents=True)
+    here.vbs_enrolment.write_bytes(encode_enrolment(enrolment))
+    with swtpm.opened() as tpm:
+        extend_latch(tpm, enrolment.newest.sealed_root.srk)
+    assert machine_root(here, None, SystemClock()).state is Answer.UNKNOWN
+
+    swtpm.tool("tpm2_clear", "-c", "p")
+    changed = machine_root(here, None, SystemClock())
+    assert changed.state is Answer.NO
+    assert changed.remedy
+
+
+def test_no_device_is_no_and_one_that_does_not_answer_is_unknown(tmp_path: Path) -> None:
+    (one,) = tpm_findings(Tree(tmp_path), str(tmp_path / "tpmrm0"), SystemClock())
     assert (one.name, one.state) == ("tpm", Answer.NO)
     assert "/dev/tpm0" not in one.evidence
     assert "firmware" in one.remedy
 
-    def refused() -> AbstractContextManager[Transport]:
-        raise ncrypt_error(Status.NTE_PERM, "it cannot be opened", "Join the group.")
-
-    (one,) = tpm_findings(Tree(tmp_path), refused, SystemClock())
-    assert (one.state, one.evidence) == (Answer.UNKNOWN, "it cannot be opened")
-    assert one.remedy == "Join the group."
+    (tmp_path / "directory").mkdir()
+    (one,) = tpm_findings(Tree(tmp_path), str(tmp_path / "directory"), SystemClock())
+    assert one.state is Answer.UNKNOWN
 
 
 def test_an_old_tpm_is_told_from_none(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "tpm0").touch()
-    (one,) = tpm_findings(Tree(tmp_path), lambda: open_device(tmp_path / "tpmrm0"), SystemClock())
+    (one,) = tpm_findings(Tree(tmp_path), str(tmp_path / "tpmrm0"), SystemClock())
 
     assert one.state is Answer.NO
     assert "TPM 1.2" in one.evidence
 
 
-@pytest.mark.parametrize("answer", [b"", bytes(10), b"\x80\x01\0\0\0\x0a\0\0\x01\x01"])
-def test_an_answer_that_is_none_is_unknown(answer: bytes) -> None:
-    class Device:
-        def exchange(self, command: bytes) -> bytes:
-            return answer
-
-    found = tpm_findings(Tree(), lambda: nullcontext(Device()), SystemClock())
+def test_an_answer_that_is_none_is_unknown(tmp_path: Path) -> None:
+    """A file takes what is written and has nothing to say."""
+    (tmp_path / "tpmrm0").touch()
+    found = tpm_findings(Tree(tmp_path), str(tmp_path / "tpmrm0"), SystemClock())
 
     assert {finding.state for finding in found[1:]} == {Answer.UNKNOWN}

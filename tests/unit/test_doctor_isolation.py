@@ -1,13 +1,15 @@
 """What ``keyiso doctor`` makes of the word of armed workers."""
 
+import os
 from pathlib import Path
 
 import pytest
 
+from keyiso.clock import SystemClock
 from keyiso.doctor.arming import probed_shields, told_shields
 from keyiso.doctor.finding import Finding
-from keyiso.doctor.instance import Running
-from keyiso.doctor.isolation import isolation_findings, machine_root
+from keyiso.doctor.isolation import isolation_findings
+from keyiso.doctor.machine_root import machine_root, tpm_address
 from keyiso.doctor.memory import SECRET_MEMORY
 from keyiso.doctor.tpm import LATCHED, TPM
 from keyiso.doctor.trial import SIGN_VBS
@@ -26,8 +28,8 @@ STARTING = Isolation("starting", "they start")
 UNAVAILABLE = Isolation("unavailable", "no secret memory", "Boot another kernel.")
 
 
-def running(home: Path) -> Running:
-    return Running(Instance(False, home, home, ()), None, None)
+def instance(home: Path) -> Instance:
+    return Instance(False, home, home, ())
 
 
 def said(finding: Finding) -> tuple[str, str, str]:
@@ -63,34 +65,45 @@ def test_workers_without_a_root_of_this_boot() -> None:
     assert said(degraded) == ("no", "it is gone", "Restart.")
 
 
-@pytest.mark.parametrize("isolation", [None, STARTING, UNAVAILABLE])
-def test_without_workers_it_counts_what_was_enrolled(
-    isolation: Isolation | None, tmp_path: Path
-) -> None:
-    here = running(tmp_path)
-    found = machine_root(here, isolation)
-    assert found.state.value == "no"
-    assert "keyiso tpm enroll" in found.remedy
+@pytest.mark.parametrize("isolation", [None, STARTING, UNAVAILABLE, SERVING])
+def test_what_was_not_enrolled_is_not_there(isolation: Isolation | None, tmp_path: Path) -> None:
+    found = machine_root(instance(tmp_path), isolation, SystemClock())
 
-    here.instance.vbs_enrolment.parent.mkdir()
-    here.instance.vbs_enrolment.touch()
-    assert machine_root(here, isolation).state.value == "unknown"
+    assert found.state.value == "no"
+    assert str(instance(tmp_path).vbs_enrolment) in found.evidence
+    assert "keyiso tpm enroll" in found.remedy
 
 
 def test_workers_know_whether_they_have_the_machine_root(tmp_path: Path) -> None:
-    here = running(tmp_path)
-    here.instance.vbs_enrolment.parent.mkdir()
-    here.instance.vbs_enrolment.touch()  # the workers know better
     present = Isolation("armed", machine_root="present")
     degraded = Isolation(
         "armed", machine_root="degraded", root_cause="cleared", root_action="Heal."
     )
 
-    assert machine_root(here, present).state.value == "yes"
-    assert said(machine_root(here, degraded)) == ("no", "cleared", "Heal.")
-    absent = machine_root(here, Isolation("armed"))
-    assert absent.state.value == "no"
-    assert "keyiso tpm enroll" in absent.remedy
+    found = machine_root(instance(tmp_path), present, SystemClock())
+    assert found.state.value == "yes"
+    found = machine_root(instance(tmp_path), degraded, SystemClock())
+    assert said(found) == ("no", "cleared", "Heal.")
+
+
+def test_a_damaged_enrolment_is_no_root(tmp_path: Path) -> None:
+    path = instance(tmp_path).vbs_enrolment
+    path.parent.mkdir()
+    path.write_bytes(b"\1nonsense")
+
+    found = machine_root(instance(tmp_path), None, SystemClock())
+    assert found.state.value == "no"
+    assert "cannot be read" in found.evidence
+    assert tpm_address(instance(tmp_path)) == "/dev/tpmrm0"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may look everywhere")
+def test_who_may_not_look_does_not_know(tmp_path: Path) -> None:
+    path = instance(tmp_path).vbs_enrolment
+    path.parent.mkdir(mode=0)
+
+    assert machine_root(instance(tmp_path), None, SystemClock()).state.value == "unknown"
+    assert tpm_address(instance(tmp_path)) == "/dev/tpmrm0"
 
 
 def test_what_could_not_be_tried_is_taken_from_the_workers() -> None:
@@ -139,7 +152,11 @@ def test_what_can_be_required(
         [getattr(SIGN_VBS, signed)("tried")],
         [getattr(SECRET_MEMORY, needed)("tried")],
         isolation_findings(isolation) if isolation else (),
-        [TPM.no("none"), LATCHED.no("open"), machine_root(running(tmp_path), isolation)],
+        [
+            TPM.no("none"),
+            LATCHED.no("open"),
+            machine_root(instance(tmp_path), isolation, SystemClock()),
+        ],
     )
 
     assert tuple(one.state.value for one in found) == expected
@@ -153,7 +170,9 @@ def test_an_open_latch_keeps_no_key_from_being_stored(tmp_path: Path) -> None:
         [
             TPM.yes("there"),
             LATCHED.no("open"),
-            machine_root(running(tmp_path), Isolation("armed", machine_root="present")),
+            machine_root(
+                instance(tmp_path), Isolation("armed", machine_root="present"), SystemClock()
+            ),
         ],
     )
 

@@ -14,13 +14,13 @@ from keyiso.doctor.instance import (
     isolation_of,
     running_instance,
 )
-from keyiso.doctor.isolation import isolation_findings, machine_root
+from keyiso.doctor.isolation import isolation_findings
+from keyiso.doctor.machine_root import machine_root, tpm_address
 from keyiso.doctor.tpm import LATCHED, tpm_findings
 from keyiso.doctor.tree import Tree
 from keyiso.doctor.trial import no_signatures, trial_signatures
 from keyiso.doctor.verdict import EPHEMERAL, PERSISTED, verdicts_from
 from keyiso.paths import Instance
-from keyiso.tpm.transport import open_device
 from keyiso.trustlet.arming.backing import secret_memory
 from keyiso.trustlet.arming.bpf_lsm import probe_bpf_lsm
 from keyiso.trustlet.arming.probes import probe_machine
@@ -73,8 +73,8 @@ def examine(tree: Tree, environ: Mapping[str, str], *, start: bool) -> Examinati
     shields = missing_shields(ingredients) or probed_shields(probe_machine)
     if isolation:
         shields = told_shields(shields, isolation.findings)
-    tpm = tpm_findings(tree, open_device, SystemClock())
-    root = machine_root(running, isolation)
+    tpm = tpm_findings(tree, tpm_address(running.instance), SystemClock())
+    root = machine_root(running.instance, isolation, SystemClock())
     verdicts = verdicts_from(signatures, (*ingredients, *shields), workers, (*tpm, root))
     return Examination(
         running.instance,

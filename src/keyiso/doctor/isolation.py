@@ -1,9 +1,8 @@
-"""What the keyiso that runs says of its armed workers, and of the roots that they have."""
+"""What the keyiso that runs says of its armed workers."""
 
 from typing import Final
 
-from keyiso.doctor.finding import Finding, Question, answers
-from keyiso.doctor.instance import Running
+from keyiso.doctor.finding import Finding, Question
 from keyiso.wire.operations import Isolation
 
 ARMED: Final = Question(
@@ -16,32 +15,11 @@ BOOT_ROOT: Final = Question(
     "The armed workers have the root of this boot, which seals ephemeral and per-boot keys.",
     "Ephemeral and per-boot keys of level `vbs` cannot be made, as far as is known.",
 )
-MACHINE_ROOT: Final = Question(
-    "machine-root",
-    "The armed workers have the root that the TPM keeps, which seals persisted keys.",
-    "Persisted keys of level `vbs` cannot be made, as far as is known.",
-    "Run `keyiso tpm enroll`, once.",
-)
 
 
 def isolation_findings(isolation: Isolation) -> tuple[Finding, Finding]:
     """Of a keyiso that runs: the armed workers, and the root of this boot."""
     return _armed(isolation), _boot_root(isolation)
-
-
-@answers(MACHINE_ROOT)
-def machine_root(running: Running, isolation: Isolation | None) -> Finding:
-    """By the workers' word where they serve; else whether something was enrolled."""
-    if isolation is None or isolation.state != "armed":
-        enrolment = running.instance.vbs_enrolment
-        if enrolment.exists():
-            return MACHINE_ROOT.unknown(f"{enrolment} is there; no armed worker has tried it", "")
-        return MACHINE_ROOT.no(f"none was enrolled: there is no {enrolment}")
-    if isolation.machine_root == "present":
-        return MACHINE_ROOT.yes("the armed workers say so")
-    if isolation.machine_root == "absent":
-        return MACHINE_ROOT.no("none was enrolled, the armed workers say")
-    return MACHINE_ROOT.no(isolation.root_cause, isolation.root_action)
 
 
 def _armed(isolation: Isolation) -> Finding:

@@ -1,7 +1,6 @@
 """The TPM: whether there is one that can seal roots, and what it would give to whom."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from typing import Final
 
 from keyiso.clock import Clock
@@ -11,12 +10,10 @@ from keyiso.errors import NCryptError
 from keyiso.status import Status
 from keyiso.tpm.capabilities import lockout_state, tpm_property
 from keyiso.tpm.constants import TPM_PT, TPMA_PERMANENT
+from keyiso.tpm.enrolment import open_tpm
 from keyiso.tpm.latch import LATCH_EVENT, LATCH_PCR, read_pcrs
 from keyiso.tpm.pcr import RESET_VALUE, extended
 from keyiso.tpm.tpm import Tpm
-from keyiso.tpm.transport import Transport
-
-OpenTransport = Callable[[], AbstractContextManager[Transport]]
 
 _NOT_PERSISTED: Final = "Persisted keys that require `vbs` cannot be made."
 
@@ -54,24 +51,26 @@ LATCHED: Final = Question(
     "The TPM gives no root to anybody before the next boot, not to root either.",
     "Until the latch falls, a process of this boot with root's rights can ask the TPM for the"
     " machine root.",
+    "Where it was enrolled with --unseal once-per-boot, it falls as soon as keyiso has the root.",
 )
 
 
-def tpm_findings(tree: Tree, open_transport: OpenTransport, clock: Clock) -> tuple[Finding, ...]:
-    """Ask the TPM about itself. Nothing is made or changed in it; nothing proves what it says.
+def tpm_findings(tree: Tree, address: str, clock: Clock) -> tuple[Finding, ...]:
+    """Ask the TPM at an address about itself. Nothing is made or changed in it, and nothing proves
+    what it says.
 
     Where none answers, that is the only finding.
     """
     try:
-        with open_transport() as transport:
-            return _ask(Tpm(transport, clock))
+        with open_tpm(address, clock) as tpm:
+            return _ask(tpm, address)
     except NCryptError as error:
         return (_out_of_reach(tree, error),)
 
 
-def _ask(tpm: Tpm) -> tuple[Finding, ...]:
+def _ask(tpm: Tpm, address: str) -> tuple[Finding, ...]:
     return (
-        TPM.yes("it could be opened"),
+        TPM.yes(f"{address} could be opened"),
         _asked(VERSION, lambda: _version(tpm)),
         _asked(SHA256_BANK, lambda: _sha256_bank(tpm)),
         _asked(OWNER, lambda: _owner(tpm)),

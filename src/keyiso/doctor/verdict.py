@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from keyiso.doctor.finding import Finding, Question
-from keyiso.doctor.isolation import BOOT_ROOT, MACHINE_ROOT
+from keyiso.doctor.isolation import BOOT_ROOT
+from keyiso.doctor.machine_root import MACHINE_ROOT
 from keyiso.doctor.tpm import OWNER, SHA256_BANK, TPM, VERSION
 from keyiso.doctor.trial import SIGN_VBS
 from keyiso.trustlet.arming.shields import Answer
