@@ -13,19 +13,19 @@ from keyiso.trustlet.arming.shields import Answer
 EPHEMERAL: Final = Question(
     "ephemeral",
     "A key without a name can require `vbs`; it ends with its process.",
-    "A key without a name that requires `vbs` is refused with NTE_VBS_UNAVAILABLE; with"
-    " `prefer-vbs` it is of level `software`.",
+    "A key without a name that requires `vbs` is refused; one that prefers it is of level"
+    " `software`, where the machine lacks the means.",
 )
 PER_BOOT: Final = Question(
     "per-boot",
     "A key that requires `vbs` can have a name until the machine is restarted.",
-    "A key for this boot that requires `vbs` is refused with NTE_VBS_UNAVAILABLE.",
+    "A key for this boot that requires `vbs` is refused.",
 )
 PERSISTED: Final = Question(
     "persisted",
     "A key that requires `vbs` can be kept.",
-    "A key to be kept that requires `vbs` is refused with NTE_VBS_UNAVAILABLE; with `prefer-vbs`"
-    " it is of level `software`.",
+    "A key to be kept that requires `vbs` is refused; one that prefers it is of level `software`,"
+    " where the machine lacks the means.",
 )
 
 
