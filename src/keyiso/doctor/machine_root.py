@@ -21,7 +21,7 @@ MACHINE_ROOT: Final = Question(
 )
 
 _ENROL: Final = "Run `keyiso tpm enroll`, once."
-_RESTART: Final = "End keyiso with `keyiso stop`; it uses the root when it is started again."
+_RESTART: Final = "They are replaced one by one: ask again. If that does not help: `keyiso stop`."
 _UNCERTAIN: Final = (Status.NTE_PERM, Status.NTE_DEVICE_NOT_READY, Status.KEYISO_E_TPM_LATCHED)
 """Errors of a TPM that say nothing of who has the root already, or of who may ask."""
 
