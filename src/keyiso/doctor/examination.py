@@ -58,8 +58,8 @@ class Examination:
 def examine(tree: Tree, environ: Mapping[str, str], *, start: bool) -> Examination:
     """Ask everything. ``environ`` is that of this process, which names the instance.
 
-    Nothing is started but a pair for the trial, which ends with it; with ``start`` also the user's
-    own keyiso, if it does not run.
+    A pair is armed for the trial, and ends with it. A keyiso that runs arms its own workers for the
+    signature; with ``start`` the user's own is started, if it does not run.
     """
     running, isolation = running_instance(environ), None
     if start or running.answers:

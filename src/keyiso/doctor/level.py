@@ -1,4 +1,4 @@
-"""What a level stops and what it does not: the words of the design's table."""
+"""What a level stops, and what it does not."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -38,9 +38,4 @@ LATCHED: Final = Level(
     "latched",
     ("changed code at a restart", "root with tpm2-tools"),
     ("code changed before boot, unless secure boot measures it",),
-)
-BPF_LSM: Final = Level(
-    "bpf-lsm",
-    ("eBPF, perf, ptrace of the pair",),
-    ("kernel modules",),
 )

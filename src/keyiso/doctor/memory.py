@@ -44,7 +44,7 @@ def secret_memory(make: Callable[[], None]) -> Finding:
 
 
 @answers(LOCKED_MEMORY)
-def locked_memory(tree: Tree, process: str = THIS_PROCESS) -> Finding:
+def locked_memory(tree: Tree, process: str) -> Finding:
     """Whether a process, or the workers that it starts, may lock enough; ``process`` is a
     directory of /proc."""
     capabilities = _capabilities(tree, process)

@@ -28,7 +28,6 @@ PERSISTED: Final = Question(
     " where the machine lacks the means.",
 )
 
-
 _OF_THE_TPM: Final = frozenset(one.name for one in (TPM, VERSION, SHA256_BANK, OWNER))
 """What enrolling takes."""
 
