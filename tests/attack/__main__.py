@@ -3,15 +3,12 @@
 The tables go to standard output as well.
 """
 
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
-
 from tests.attack.cost import cost_table
 from tests.attack.outcome import Row, measure
-from tests.attack.subject import KINDS, Kind, Subject
+from tests.attack.subjects import Subjects
 from tests.attack.suite import ATTACKS
 from tests.attack.table import attack_table, write_between
+from tests.attack.target import KINDS
 
 
 def main() -> None:
@@ -25,20 +22,15 @@ def main() -> None:
 
 
 def _rows() -> list[Row]:
-    """Every attack on a subject of its own."""
     rows = []
-    for attack in ATTACKS:
+    with Subjects() as subjects:
         for kind in KINDS:
-            if kind == "bare" and not attack.on_bare:
-                continue
-            with ExitStack() as stack:
-
-                def start(kind: Kind, stack: ExitStack = stack) -> Subject:
-                    directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                    return stack.enter_context(Subject(kind, directory))
-
-                rows.append(measure(attack, kind, start))
-            print(rows[-1], flush=True)
+            for attack in ATTACKS:
+                if kind in attack.kinds:
+                    rows.append(
+                        measure(attack, kind, subjects.new if attack.destructive else subjects.get)
+                    )
+                    print(rows[-1], flush=True)
     return rows
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from keyiso.trustlet.arming.memory_lock import may_lock_everything
-from tests.attack.subject import Kind, Subject
+from tests.attack.subject import Subject
+from tests.attack.subjects import Subjects
+from tests.attack.target import Kind
 
 StartSubject = Callable[[Kind], Subject]
 
@@ -29,7 +31,6 @@ def start_subject() -> Iterator[StartSubject]:
     with ExitStack() as stack:
 
         def start(kind: Kind) -> Subject:
-            # Not pytest's own directory: a socket's address has 108 bytes.
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             return stack.enter_context(Subject(kind, directory))
 
@@ -37,18 +38,10 @@ def start_subject() -> Iterator[StartSubject]:
 
 
 @pytest.fixture(scope="module")
-def subject_of() -> Iterator[StartSubject]:
-    """One subject of each kind for many tests, as long as it serves."""
-    with ExitStack() as stack:
-        subjects: dict[Kind, Subject] = {}
-
-        def find(kind: Kind) -> Subject:
-            if kind not in subjects or not subjects[kind].alive:
-                directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                subjects[kind] = stack.enter_context(Subject(kind, directory))
-            return subjects[kind]
-
-        yield find
+def subjects() -> Iterator[Subjects]:
+    """Subjects of each kind for the tests of a module."""
+    with Subjects() as subjects:
+        yield subjects
 
 
 @pytest.hookimpl(tryfirst=True)

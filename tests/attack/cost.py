@@ -8,7 +8,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from keyiso.trustlet.arming.process import status_of
-from tests.attack.subject import Algorithm, Kind, Subject
+from tests.attack.subject import Algorithm, Subject
+from tests.attack.target import Kind
 
 ROUNDS = 5
 IN_FLIGHT = 32

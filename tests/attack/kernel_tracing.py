@@ -16,7 +16,7 @@ from keyiso.trustlet.arming.mappings import regions_of
 from tests.attack.outcome import Outcome, found, found_words, impossible
 from tests.attack.reading import regions
 from tests.attack.search import Search
-from tests.attack.subject import SECONDS, Subject
+from tests.attack.target import SECONDS, Target
 
 _UPROBE = Path("/sys/bus/event_source/devices/uprobe/type")
 _PERF_ATTR = struct.Struct("=IIQQQQQIIQQ40x")
@@ -31,7 +31,7 @@ _RAW_TRACEPOINT = 17
 _PIECE_BYTES = 1 << 20
 
 
-def uprobe(subject: Subject) -> Outcome:
+def uprobe(subject: Target) -> Outcome:
     """A breakpoint of the kernel on ``send`` of the C library's file, which every answer passes."""
     if not _UPROBE.exists():
         impossible("this kernel has no uprobes")
@@ -57,7 +57,7 @@ def open_uprobe(pid: int, function: Any) -> int:
     return system_call("perf_event_open", ctypes.addressof(attributes), pid, -1, -1, 0)
 
 
-def bpf_probe_read(subject: Subject) -> Outcome:
+def bpf_probe_read(subject: Target) -> Outcome:
     """A BPF program at the entry of system calls copies the worker's memory
     (bpf_probe_read_user)."""
     search = subject.search()
@@ -69,11 +69,11 @@ def bpf_probe_read(subject: Subject) -> Outcome:
     return found(search)
 
 
-def perf_samples(subject: Subject) -> Outcome:
+def perf_samples(subject: Target) -> Outcome:
     """perf record: registers and stack at each tick of a clock."""
     if shutil.which("perf") is None:
         impossible("perf is not installed")
-    path = Path(os.readlink(f"/proc/{subject.worker}/cwd")) / "samples"
+    path = subject.directory / "samples"
     names = "ax,bx,cx,dx,si,di,bp,r8,r9,r10,r11,r12,r13,r14,r15"
     command = ["perf", "record", "-q", "-F", "2000", "-e", "cpu-clock:u", f"--user-regs={names}"]
     command += ["--call-graph", "dwarf,8192", "-o", str(path), "-p", str(subject.worker)]
@@ -102,7 +102,7 @@ def _place_of(function: Any) -> tuple[str, int]:
     raise AssertionError("the function is nowhere")
 
 
-def _copied_by_program(subject: Subject, start: int, size: int) -> bytes:
+def _copied_by_program(subject: Target, start: int, size: int) -> bytes:
     """What a program sees at an address when the worker next makes a system call."""
     with attached_program(subject.worker, start, size) as copy:
         subject.use_keys()

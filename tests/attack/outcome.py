@@ -7,7 +7,7 @@ from typing import NoReturn
 import pytest
 
 from tests.attack.search import Search
-from tests.attack.subject import Kind, Subject
+from tests.attack.target import KINDS, PAIRS, Kind, Target
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,23 @@ class Attack:
     """One way in."""
 
     name: str
-    run: Callable[[Subject], Outcome]
+    run: Callable[[Target], Outcome]
     stopped: bool = True
     """The architecture says that an armed worker withstands it. Otherwise it is only reported."""
     destructive: bool = False
     """Its subject is of no use afterwards."""
-    on_bare: bool = True
-    """It means something for a worker without a guardian."""
+    kinds: tuple[Kind, ...] = KINDS
+    """What it means something for."""
+    controls: tuple[Kind, ...] = ("bare", "software")
+    """Where it must succeed, or the attack proves nothing."""
     times: int = 1
     """How often it is tried, each time on another subject: it depends on chance."""
+
+    def must(self, kind: Kind) -> str:
+        """The outcome that there must be; empty where it is only reported."""
+        if kind in self.controls:
+            return SUCCEEDS
+        return FAILS if self.stopped and kind in PAIRS else ""
 
 
 SUCCEEDS = "succeeds"
@@ -60,7 +68,7 @@ class Row:
         return f"{self.attack}, {self.level}: {self.outcome} ({self.evidence})"
 
 
-def measure(attack: Attack, kind: Kind, start: Callable[[Kind], Subject]) -> Row:
+def measure(attack: Attack, kind: Kind, start: Callable[[Kind], Target]) -> Row:
     """Carry out an attack. A subject that was not to be destroyed still serves afterwards."""
     outcomes = []
     try:

@@ -14,11 +14,11 @@ from keyiso.trustlet.arming.guardian import STANDSTILL_SECONDS
 from tests.attack.outcome import Outcome, found, found_words, impossible
 from tests.attack.reading import regions
 from tests.attack.search import Search
-from tests.attack.subject import SECONDS, Subject, is_alive, wait_until
+from tests.attack.target import SECONDS, Target, is_alive, wait_until
 from tests.attack.tracing import NotAllowed, traced
 
 
-def take_over_guardian(subject: Subject) -> Outcome:
+def take_over_guardian(subject: Target) -> Outcome:
     """Trace the guardian: who does can make it let the worker go."""
     try:
         with traced(subject.guardian):
@@ -27,7 +27,7 @@ def take_over_guardian(subject: Subject) -> Outcome:
         return Outcome(False, str(error))
 
 
-def overwrite_guardian(subject: Subject) -> Outcome:
+def overwrite_guardian(subject: Target) -> Outcome:
     """Write other code over the guardian's, by /proc/PID/mem: to interrupt and detach the worker.
 
     The guardian is an ordinary process. Its memory takes the code; what the code may do is left to
@@ -45,7 +45,7 @@ def overwrite_guardian(subject: Subject) -> Outcome:
     return Outcome(freed, f"its code was replaced; the worker is {'free' if freed else 'dead'}")
 
 
-def race_for_registers(subject: Subject) -> Outcome:
+def race_for_registers(subject: Target) -> Outcome:
     """Kill the guardian and be the worker's next tracer before the kernel has killed that too.
 
     A thread that ends can be stopped once more at its exit, with the registers that it had.
@@ -68,7 +68,7 @@ def race_for_registers(subject: Subject) -> Outcome:
     return dataclasses.replace(outcome, succeeded=bool(caught))
 
 
-def read_after_guardian(subject: Subject) -> Outcome:
+def read_after_guardian(subject: Target) -> Outcome:
     """Kill the guardian and read the worker's memory while it lasts."""
     search = subject.search()
     writable = [region for region in regions(subject.worker) if region.writable]

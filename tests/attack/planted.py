@@ -45,8 +45,11 @@ class Planted:
             yield f"{name} hexadecimal", value.to_bytes(size, "big").hex().encode()
             yield f"{name} base64", base64.b64encode(value.to_bytes(size, "big"))
         for name, key in (("RSA", self.rsa_key), ("EC", self.ec_key)):
-            yield f"{name} DER", _private_part(pkcs8(key))
-            yield f"{name} PEM", _private_part(pkcs8(key, Encoding.PEM))
+            encoded = pkcs8(key)
+            start, end = _private_part(key, encoded)
+            yield f"{name} DER", encoded[start:end]
+            yield f"{name} base64", base64.b64encode(encoded)[-(-start * 4 // 3) : end * 4 // 3]
+            yield f"{name} PEM", _lines(base64.b64encode(encoded), start * 4 // 3, end * 4 // 3)
 
     def _numbers(self) -> Mapping[str, tuple[int, int]]:
         """Every secret number and its size in bytes."""
@@ -68,9 +71,9 @@ class Planted:
         }
 
 
-def pkcs8(key: PrivateKey, encoding: Encoding = Encoding.DER) -> bytes:
+def pkcs8(key: PrivateKey) -> bytes:
     """A key as it is imported."""
-    return key.private_bytes(encoding, PrivateFormat.PKCS8, NoEncryption())
+    return key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
 def plant(root: bytes, aes_key: bytes) -> Planted:
@@ -89,6 +92,19 @@ def _digits(value: int, bits: int, width: int, size: int) -> bytes:
     return b"".join((value >> bits * i & mask).to_bytes(width, "little") for i in range(count))
 
 
-def _private_part(encoded: bytes) -> bytes:
-    """The second third: beyond the header and the public part, before what may be constant."""
-    return encoded[len(encoded) // 3 : 2 * len(encoded) // 3]
+def _private_part(key: PrivateKey, encoded: bytes) -> tuple[int, int]:
+    """Where what is secret lies in an encoded key, between what anybody knows."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        size = key.key_size // 8
+        return encoded.index(key.private_numbers().d.to_bytes(size, "big").lstrip(b"\0")), len(
+            encoded
+        )
+    size = (key.key_size + 7) // 8
+    start = encoded.index(key.private_numbers().private_value.to_bytes(size, "big"))
+    return start, start + size
+
+
+def _lines(text: bytes, start: int, end: int) -> bytes:
+    """A piece of a text, as it stands in lines of 64 characters."""
+    whole = b"\n".join(text[at : at + 64] for at in range(0, len(text), 64))
+    return whole[start + start // 64 + 1 : end + end // 64]

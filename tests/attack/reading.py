@@ -12,7 +12,7 @@ from keyiso.trustlet.arming.kernel import system_call
 from keyiso.trustlet.arming.mappings import Region, regions_of
 from keyiso.trustlet.arming.process import threads_of
 from tests.attack.outcome import Outcome, found
-from tests.attack.subject import Subject
+from tests.attack.target import Target
 
 SCANS = 10
 """How often memory is read while the worker uses its keys."""
@@ -32,7 +32,7 @@ def regions(pid: int) -> list[Region]:
     return [region for region in regions_of(pid) if not region.of_the_kernel]
 
 
-def read_proc_mem(subject: Subject) -> Outcome:
+def read_proc_mem(subject: Target) -> Outcome:
     """Read /proc/PID/mem: all of it once, what is written again and again."""
     search = subject.search()
     everything = regions(subject.worker)
@@ -45,7 +45,7 @@ def read_proc_mem(subject: Subject) -> Outcome:
     return found(search)
 
 
-def read_with_process_vm_readv(subject: Subject) -> Outcome:
+def read_with_process_vm_readv(subject: Target) -> Outcome:
     """Read by process_vm_readv(2)."""
     search = subject.search()
     with subject.at_work():
@@ -54,7 +54,7 @@ def read_with_process_vm_readv(subject: Subject) -> Outcome:
     return found(search)
 
 
-def write_proc_mem(subject: Subject) -> Outcome:
+def write_proc_mem(subject: Target) -> Outcome:
     """Write /proc/PID/mem: one byte in each mapping, the same where it can be read."""
     taken = 0
     with _memory(subject.worker, os.O_RDWR) as memory:
@@ -67,29 +67,29 @@ def write_proc_mem(subject: Subject) -> Outcome:
     return Outcome(taken > 0, f"{taken} of {len(regions(subject.worker))} mappings took a byte")
 
 
-def write_with_process_vm_writev(subject: Subject) -> Outcome:
+def write_with_process_vm_writev(subject: Target) -> Outcome:
     """Write by process_vm_writev(2): one byte of each writable mapping."""
     writable = [region for region in regions(subject.worker) if region.writable]
     taken = sum(_write_vm(subject.worker, region) for region in writable)
     return Outcome(taken > 0, f"{taken} of {len(writable)} writable mappings took a byte")
 
 
-def take_descriptors(subject: Subject) -> Outcome:
+def take_descriptors(subject: Target) -> Outcome:
     """Take every descriptor (pidfd_getfd(2)), read it and map it."""
     return _search_files(subject, _descriptors)
 
 
-def open_descriptors(subject: Subject) -> Outcome:
+def open_descriptors(subject: Target) -> Outcome:
     """Open every descriptor anew through /proc/PID/fd, read it and map it."""
     return _search_files(subject, _descriptors_by_path)
 
 
-def open_mapped_files(subject: Subject) -> Outcome:
+def open_mapped_files(subject: Target) -> Outcome:
     """Open every mapped file through /proc/PID/map_files, read it and map it."""
     return _search_files(subject, _mapped_files)
 
 
-def change_sealed_code(subject: Subject) -> Outcome:
+def change_sealed_code(subject: Target) -> Outcome:
     """Open the file that the worker's code is mapped from, and write it."""
     taken = 0
     for descriptor in _mapped_files(subject.worker, os.O_RDWR):
@@ -99,7 +99,7 @@ def change_sealed_code(subject: Subject) -> Outcome:
     return Outcome(taken > 0, f"{taken} mapped files could be written")
 
 
-def read_proc_files(subject: Subject) -> Outcome:
+def read_proc_files(subject: Target) -> Outcome:
     """Read the other files of /proc/PID, of each thread: environment, arguments, auxiliary vector,
     kernel stack, what it waits for, the system call it is in and so on.
     """
@@ -113,7 +113,7 @@ def read_proc_files(subject: Subject) -> Outcome:
     return found(search)
 
 
-def read_guardian(subject: Subject) -> Outcome:
+def read_guardian(subject: Target) -> Outcome:
     """Read the guardian's memory, which anybody may who is root: it must have no secret."""
     search = subject.search()
     with subject.at_work(), _memory(subject.guardian, os.O_RDONLY) as memory:
@@ -155,7 +155,7 @@ def _transfer(how: str, pid: int, buffer: "ctypes.Array[ctypes.c_char]", address
         return 0
 
 
-def _search_files(subject: Subject, files: Callable[[int], Iterator[int]]) -> Outcome:
+def _search_files(subject: Target, files: Callable[[int], Iterator[int]]) -> Outcome:
     """Search the files that are open in a worker and its guardian, each of them once."""
     search = subject.search()
     seen = set()

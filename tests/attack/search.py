@@ -85,3 +85,25 @@ def _common_run(data: bytes, at: int, form: bytes, start: int) -> int:
     ):
         after += 1
     return before + after
+
+
+class Factors:
+    """Looks for a prime factor of an RSA modulus, as OpenSSL keeps it: 64-bit words, the least
+    first, at a multiple of 8. It finds a key of which only the public part is known.
+    """
+
+    def __init__(self, modulus: int) -> None:
+        self.found = False
+        self._modulus = modulus
+        self._words = -(-modulus.bit_length() // 128)
+
+    def look(self, data: bytes) -> None:
+        words = memoryview(data)[: len(data) // 8 * 8].cast("Q")
+        size = self._words
+        for at in range(len(words) - size + 1):
+            # Such a prime is odd, and its two highest bits are set.
+            if words[at] & 1 and words[at + size - 1] >> 62 == 3:
+                number = int.from_bytes(words[at : at + size].tobytes(), "little")
+                if not self._modulus % number:
+                    self.found = True
+                    return

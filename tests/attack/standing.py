@@ -7,7 +7,7 @@ import signal
 
 from keyiso.trustlet.arming.guardian import STANDSTILL_SECONDS
 from tests.attack.outcome import Outcome
-from tests.attack.subject import Subject
+from tests.attack.target import Target
 from tests.conformance.raw_client import Ended
 
 FLOOD = 2000
@@ -17,19 +17,19 @@ _HARMLESS = sorted(
 )
 
 
-def stop(subject: Subject) -> Outcome:
+def stop(subject: Target) -> Outcome:
     """SIGSTOP to each process, once."""
     return _unless_it_stands_still(subject, [(pid, signal.SIGSTOP) for pid in subject.processes])
 
 
-def stop_again_and_again(subject: Subject) -> Outcome:
+def stop_again_and_again(subject: Target) -> Outcome:
     """SIGSTOP to one or the other, many times, until perhaps both are stopped at once."""
     chance = random.Random(FLOOD)
     orders = [(chance.choice(subject.processes), signal.SIGSTOP) for _ in range(FLOOD)]
     return _unless_it_stands_still(subject, orders)
 
 
-def flood(subject: Subject) -> Outcome:
+def flood(subject: Target) -> Outcome:
     """Every signal that does not end a pair, many times, with SIGSTOP in between."""
     chance = random.Random(FLOOD)
     numbers = [signal.SIGSTOP, *_HARMLESS]
@@ -37,7 +37,7 @@ def flood(subject: Subject) -> Outcome:
     return _unless_it_stands_still(subject, orders)
 
 
-def _unless_it_stands_still(subject: Subject, orders: list[tuple[int, signal.Signals]]) -> Outcome:
+def _unless_it_stands_still(subject: Target, orders: list[tuple[int, signal.Signals]]) -> Outcome:
     """Send signals. A service that goes on has withstood it, and so has one that ends: the
     supervisor starts another one. One that does neither keeps everybody waiting.
     """
@@ -46,7 +46,7 @@ def _unless_it_stands_still(subject: Subject, orders: list[tuple[int, signal.Sig
             os.kill(pid, number)
     count = f"{len(orders)} signals"
     # A pair whose two processes were both stopped ends itself, some time later.
-    subject.channel.socket.settimeout(2 * STANDSTILL_SECONDS if subject.guardian else 2)
+    subject.be_patient(2 if subject.kind == "bare" else 2 * STANDSTILL_SECONDS)
     try:
         subject.use_keys()
     except TimeoutError:

@@ -7,16 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self
 
 from keyiso.crypto.ciphers import CipherParameters
 from keyiso.crypto.import_seal import seal_import
 from keyiso.crypto.signatures import NO_PADDING, Padding
-from keyiso.trustlet.arming.process import status_of
 from keyiso.wire.messages import Call, Return, result_of
 from keyiso.wire.operations import (
     AddChannel,
@@ -36,17 +33,14 @@ from keyiso.wire.operations import (
     WorkerImportKey,
 )
 from tests.attack.demonstration import LINK, root_secret
-from tests.attack.planted import Planted, pkcs8, plant
-from tests.attack.search import Search
-from tests.conformance.raw_client import Ended, RawClient, message
+from tests.attack.planted import pkcs8, plant
+from tests.attack.target import SECONDS, Kind, Target
+from tests.conformance.raw_client import RawClient, message
 
-Kind = Literal["bare", "armed"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 Algorithm = Literal["RSA-2048", "P-256"]
 
 PROGRAM = Path(__file__).with_name("demonstration.py")
 WORD = "demonstration"
-SECONDS = 30
 CHANNEL = b"c" * 16
 
 PKCS1 = Padding(2, "SHA256")
@@ -73,14 +67,13 @@ class Client(RawClient):
             assert isinstance(answer, Return), answer
 
 
-class Subject:
+class Subject(Target):
     """A demonstration worker, armed with its guardian or bare, that holds the planted keys."""
 
     def __init__(self, kind: Kind, directory: Path, *, heap: int = 8) -> None:
         self.kind = kind
-        self.directory = directory
-        """Its working directory."""
-        self.planted: Planted = plant(root_secret(WORD), os.urandom(32))
+        self.directory = directory  # in which it also runs
+        self.planted = plant(root_secret(WORD), os.urandom(32))
         self.findings: list[str] = []
         """What an armed worker said of its shields."""
         self._process = _start(kind, directory, heap)
@@ -93,18 +86,6 @@ class Subject:
         self.worker: int = self.link.call(GetWorkerStatus()).pid
         self.guardian = self._process.pid if kind == "armed" else 0
         self._plant()
-
-    @property
-    def processes(self) -> tuple[int, ...]:
-        return (self.worker, self.guardian) if self.guardian else (self.worker,)
-
-    @property
-    def alive(self) -> bool:
-        return all(is_alive(pid) for pid in self.processes)
-
-    def search(self) -> Search:
-        """For the planted keys. In a bare process one find is enough to prove the attack."""
-        return Search(self.planted.forms, thorough=self.kind == "armed")
 
     def sealed(self, value: bytes, algorithm: str = "") -> bytes:
         """Import a key, sealed as a client seals it: its blob."""
@@ -158,32 +139,16 @@ class Subject:
         for _ in range(count // in_flight):
             self.channel.call_many([Sign(slot, DIGEST, padding)] * in_flight)
 
-    @contextlib.contextmanager
-    def at_work(self) -> Iterator[None]:
-        """The worker uses its keys without pause, so that they are in stacks and registers too."""
-        stop = threading.Event()
-
-        def work() -> None:
-            with contextlib.suppress(Ended, OSError):  # an attack may have ended the worker
-                while not stop.is_set():
-                    self.use_keys()
-
-        thread = threading.Thread(target=work)
-        thread.start()
-        try:
-            yield
-        finally:
-            stop.set()
-            thread.join()
+    def be_patient(self, seconds: float) -> None:
+        self.channel.socket.settimeout(seconds)
 
     def exit_status(self) -> int:
         """Of the process that was started: the guardian, or a bare worker. Waits for its end."""
         return self._process.wait(SECONDS)
 
     def wait_for_end(self) -> None:
-        """Wait until all its processes have gone."""
-        self.exit_status()
-        assert wait_until(lambda: not is_alive(self.worker)), "the worker outlived its guardian"
+        self.exit_status()  # it is a child, and somebody has to take notice
+        super().wait_for_end()
 
     def end(self) -> None:
         """Kill whatever is left of it."""
@@ -260,21 +225,3 @@ def _prepare(listening: int) -> None:
     os.dup2(listening, LINK, inheritable=True)
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))
-
-
-def is_alive(pid: int) -> bool:
-    """It exists, and is no zombie."""
-    try:
-        return status_of(pid, "State")[:1] not in ("Z", "X", "")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = SECONDS) -> bool:
-    """Whether a condition became true in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.005)
-    return True

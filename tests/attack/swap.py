@@ -12,7 +12,7 @@ from keyiso.trustlet.arming.mappings import Region
 from keyiso.trustlet.arming.process import status_of
 from tests.attack.outcome import Outcome, impossible
 from tests.attack.reading import regions
-from tests.attack.subject import Subject
+from tests.attack.target import Target
 
 _ADVICE = {"MADV_COLD": 20, "MADV_PAGEOUT": 21, "MADV_COLLAPSE": 25}
 """What process_madvise(2) does to the pages of another process. (It takes MADV_WILLNEED too, for
@@ -22,7 +22,7 @@ _ADDRESSES = re.compile(r"([0-9a-f]+)-[0-9a-f]+ ")
 _LOCKED = "lo"
 
 
-def page_out(subject: Subject) -> Outcome:
+def page_out(subject: Target) -> Outcome:
     """Ask for every writable page to be written to swap, and look for pages that may be.
 
     There need not be any swap here: what the kernel would write it says of each mapping.
@@ -44,7 +44,7 @@ def page_out(subject: Subject) -> Outcome:
     )
 
 
-def move_about(subject: Subject) -> Outcome:
+def move_about(subject: Target) -> Outcome:
     """Have pages aged, written out, and put together into huge ones, which copies them."""
     taken = []
     writable = [region for region in regions(subject.worker) if region.writable]

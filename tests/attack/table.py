@@ -13,13 +13,13 @@ def attack_table(attacks: Iterable[Attack], rows: Iterable[Row], levels: Sequenc
     """One line for each attack, one column for each level, and what was seen at the last one."""
     measured = {(row.attack, row.level): row for row in rows}
     lines = [
-        f"| attack by root | {' | '.join(levels)} | seen at {levels[-1]} |",
+        f"| attack by root | {' | '.join(levels)} | what was seen (of the last that was tried) |",
         f"|---|{'---|' * len(levels)}---|",
     ]
     for attack in attacks:
         found = [measured.get((attack.name, level)) for level in levels]
         outcomes = [row.outcome if row else "" for row in found]
-        evidence = found[-1].evidence if found[-1] else ""
+        evidence = next((row.evidence for row in reversed(found) if row and row.evidence), "")
         lines.append(_line(attack.name, *outcomes, evidence))
     return "\n".join(lines)
 
@@ -36,7 +36,7 @@ def rows_in(page: str, marker: str) -> Iterator[Row]:
         attack, *outcomes, evidence = _cells(line)
         for level, outcome in zip(levels, outcomes, strict=True):
             if outcome:
-                yield Row(attack, level, outcome, evidence if level == levels[-1] else "")
+                yield Row(attack, level, outcome, evidence)
 
 
 def write_between(marker: str, table: str) -> None:

@@ -15,7 +15,8 @@ import pytest
 from keyiso.trustlet.arming.guardian import STANDSTILL_SECONDS
 from keyiso.trustlet.arming.process import threads_of
 from tests.attack.conftest import StartSubject
-from tests.attack.subject import Subject, wait_until
+from tests.attack.subject import Subject
+from tests.attack.target import wait_until
 from tests.conformance.raw_client import Ended
 
 LIBC = ctypes.CDLL(None)

@@ -9,8 +9,8 @@ import pytest
 from keyiso.trustlet.arming.probes import probe_machine
 from keyiso.trustlet.arming.shields import ARMED, Answer
 from keyiso.trustlet.arming.suspicion import tracing_programs
-from tests.attack.conftest import StartSubject
 from tests.attack.kernel_tracing import attached_program
+from tests.attack.subjects import Subjects
 
 PROBE = """
 from keyiso.trustlet.arming.probes import probe_machine
@@ -54,8 +54,8 @@ def test_without_enough_locked_memory_nothing_is_certain() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root loads BPF programs")
-def test_a_program_that_traces_is_seen(subject_of: StartSubject) -> None:
-    subject = subject_of("bare")
+def test_a_program_that_traces_is_seen(subjects: Subjects) -> None:
+    subject = subjects.get("bare")
     before = tracing_programs()
     assert before is not None
     with attached_program(subject.worker, 0x1000, 16):

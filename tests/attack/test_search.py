@@ -3,9 +3,15 @@
 import os
 
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from tests.attack.planted import Planted, plant
-from tests.attack.search import WINDOW_BYTES, Search
+from tests.attack.search import WINDOW_BYTES, Factors, Search
 
 
 @pytest.fixture(scope="module")
@@ -20,6 +26,36 @@ def test_every_form_is_found_wherever_it_lies(planted: Planted) -> None:
             search.look(os.urandom(1000 + shift) + form + os.urandom(1000))
 
             assert name in search.found
+
+
+def test_what_anybody_may_know_is_no_find(planted: Planted) -> None:
+    """The public part of a key is in many places."""
+    for key in (planted.rsa_key, planted.ec_key):
+        for encoding in (Encoding.DER, Encoding.PEM):
+            public = key.public_key().public_bytes(encoding, PublicFormat.SubjectPublicKeyInfo)
+            search = Search(planted.forms)
+            search.look(public)
+
+            assert search.found == set()
+
+
+def test_every_encoding_of_a_key_is_found(planted: Planted) -> None:
+    for key, name in ((planted.rsa_key, "RSA"), (planted.ec_key, "EC")):
+        for encoding, form in ((Encoding.DER, "DER"), (Encoding.PEM, "PEM")):
+            search = Search(planted.forms)
+            search.look(key.private_bytes(encoding, PrivateFormat.PKCS8, NoEncryption()))
+
+            assert f"{name} {form}" in search.found
+
+
+def test_a_prime_is_found_of_which_only_the_modulus_is_known(planted: Planted) -> None:
+    modulus = planted.rsa_key.public_key().public_numbers().n
+    prime = planted.forms["q limbs"]
+    for data, there in ((os.urandom(80) + prime + bytes(8), True), (os.urandom(10_000), False)):
+        factors = Factors(modulus)
+        factors.look(data)
+
+        assert factors.found is there
 
 
 def test_a_form_that_lies_across_two_pieces_is_found(planted: Planted) -> None:

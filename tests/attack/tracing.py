@@ -21,7 +21,7 @@ from keyiso.trustlet.arming.ptrace import interrupt, registers_of, resume, wait_
 from tests.attack.outcome import Outcome, found, found_words, impossible
 from tests.attack.reading import IoVec, regions
 from tests.attack.search import Search
-from tests.attack.subject import SECONDS, Subject
+from tests.attack.target import SECONDS, Target
 
 STOPS = 200
 """How often registers are looked at; each stop is somewhere in a signature."""
@@ -34,6 +34,9 @@ _PEEKDATA = 2
 _GETREGSET = 0x4204
 _NT_X86_XSTATE = 0x202
 _XSTATE_BYTES = 16384
+
+_MOST_PEEKED = 6 << 20
+"""Of one mapping, while the worker stands still."""
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.ptrace.restype = ctypes.c_long
@@ -65,22 +68,23 @@ def stop(thread: int) -> None:
         resume(thread)
 
 
-def peek(subject: Subject) -> Outcome:
+def peek(subject: Target) -> Outcome:
     """PTRACE_PEEKDATA over the heap and the stack."""
     search = subject.search()
     try:
         with subject.at_work(), traced(subject.worker):
             stop(subject.worker)
-            for region in regions(subject.worker):
+            for region in sorted(regions(subject.worker), key=lambda one: one.name != "[heap]"):
                 if region.writable and not search.satisfied:
-                    search.look(_peek_at(subject.worker, region.start, min(region.size, 2 << 20)))
+                    size = min(region.size, _MOST_PEEKED)
+                    search.look(_peek_at(subject.worker, region.start, size))
             resume(subject.worker)
     except NotAllowed as error:
         return Outcome(False, str(error))
     return found(search)
 
 
-def registers(subject: Subject) -> Outcome:
+def registers(subject: Target) -> Outcome:
     """General and vector registers, again and again while it signs."""
     search = Search(subject.planted.limbs)
     words: set[tuple[str, int]] = set()
@@ -97,7 +101,7 @@ def registers(subject: Subject) -> Outcome:
     return found_words(words, f"{STOPS} stops")
 
 
-def inject(subject: Subject) -> Outcome:
+def inject(subject: Target) -> Outcome:
     """Make the worker copy its own memory into a file, by its registers alone."""
     search = subject.search()
     try:
@@ -110,7 +114,7 @@ def inject(subject: Subject) -> Outcome:
     return found(search)
 
 
-def catch_faults(subject: Subject) -> Outcome:
+def catch_faults(subject: Target) -> Outcome:
     """Make the worker hand over the right to answer its page faults (userfaultfd(2))."""
     try:
         with subject.at_work(), traced(subject.worker):
@@ -125,7 +129,7 @@ def catch_faults(subject: Subject) -> Outcome:
     return Outcome(True, "its faults could be answered")
 
 
-def all_threads(subject: Subject) -> Outcome:
+def all_threads(subject: Target) -> Outcome:
     """Attach to any thread: one that was forgotten is enough."""
     attached = []
     for thread in threads_of(subject.worker):
@@ -134,7 +138,7 @@ def all_threads(subject: Subject) -> Outcome:
     return Outcome(bool(attached), f"{len(attached)} of {len(threads_of(subject.worker))} threads")
 
 
-def strace(subject: Subject) -> Outcome:
+def strace(subject: Target) -> Outcome:
     """strace -p."""
     _need("strace")
     command = ["strace", "-f", "-p", str(subject.worker), "-o", os.devnull]
@@ -147,9 +151,9 @@ def strace(subject: Subject) -> Outcome:
     return Outcome("attached" in said, _without_numbers(said))
 
 
-def gcore(subject: Subject) -> Outcome:
+def gcore(subject: Target) -> Outcome:
     """gdb's own core dump, of all memory."""
-    path = Path(os.readlink(f"/proc/{subject.worker}/cwd")) / "gcore"
+    path = subject.directory / "gcore"
     said = _gdb(
         subject,
         "set use-coredump-filter off",
@@ -164,7 +168,7 @@ def gcore(subject: Subject) -> Outcome:
     return found(search)
 
 
-def checkpoint(subject: Subject) -> Outcome:
+def checkpoint(subject: Target) -> Outcome:
     """CRIU's dump of the whole process."""
     _need("criu")
     check = subprocess.run(["criu", "check"], capture_output=True, text=True, timeout=SECONDS)
@@ -182,13 +186,13 @@ def checkpoint(subject: Subject) -> Outcome:
     return found(search, f"criu: {said}" if done.returncode else "")
 
 
-def gdb_call(subject: Subject) -> Outcome:
+def gdb_call(subject: Target) -> Outcome:
     """gdb makes the worker call a function."""
     said = _gdb(subject, "call (int)getpid()")
     return Outcome(f"= {subject.worker}" in said, _without_numbers(said.splitlines()[-1]))
 
 
-def _gdb(subject: Subject, *commands: str) -> str:
+def _gdb(subject: Target, *commands: str) -> str:
     _need("gdb")
     arguments = [word for command in commands for word in ("-ex", command)]
     with subject.at_work():
