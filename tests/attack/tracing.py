@@ -173,7 +173,7 @@ def checkpoint(subject: Target) -> Outcome:
     _need("criu")
     check = subprocess.run(["criu", "check"], capture_output=True, text=True, timeout=SECONDS)
     if check.returncode:
-        impossible(f"criu does not work on this kernel: {_first_error(check.stderr)}")
+        impossible(f"criu does not work on this kernel: {_last_error(check.stderr)}")
     with tempfile.TemporaryDirectory() as directory:
         command = ["criu", "dump", "--tree", str(subject.worker), "--images-dir", directory]
         command += ["--leave-running", "--shell-job", "--ext-unix-sk", "--log-file", "log"]
@@ -182,7 +182,7 @@ def checkpoint(subject: Target) -> Outcome:
         search = subject.search()
         for image in Path(directory).glob("*.img"):
             search.look(image.read_bytes())
-        said = _first_error(Path(directory, "log").read_text(errors="replace"))
+        said = _last_error(Path(directory, "log").read_text(errors="replace"))
     return found(search, f"criu: {said}" if done.returncode else "")
 
 
@@ -206,9 +206,10 @@ def _gdb(subject: Target, *commands: str) -> str:
     return "\n".join([done.stdout.strip(), *failures[:1]]).strip() or "nothing"
 
 
-def _first_error(log: str) -> str:
-    lines = [line for line in log.splitlines() if "Error" in line]
-    return _without_numbers(lines[0].partition("Error")[2].strip(": ")) if lines else "no error"
+def _last_error(log: str) -> str:
+    """What gave up, without its place in the program."""
+    lines = [line for line in log.splitlines() if "Error (" in line]
+    return lines[-1].partition("): ")[2].strip() if lines else "no error"
 
 
 def _descriptor_of(pid: int, number: int) -> int:

@@ -80,9 +80,13 @@ class RawClient:
         """A key channel, with nothing said on it yet."""
         attached = self.call(Attach())
         assert isinstance(attached, Attached), attached
+        return self.take_channel(), attached
+
+    def take_channel(self) -> "RawClient":
+        """The channel that came with the last answer."""
         channel = RawClient(socket.socket(fileno=self._descriptors.pop()), Ping())
         self._channels.append(channel)
-        return channel, attached
+        return channel
 
     def attach(self) -> tuple["RawClient", Attached]:
         """A key channel, greeted."""

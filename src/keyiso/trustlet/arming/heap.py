@@ -82,8 +82,10 @@ class Heap:
         if not self._lacks_pieces():
             return False
         # Python keeps thousands of small objects for later, each of which may lie between two
-        # large blocks that are free. A collection lets them go.
+        # large blocks that are free. A collection lets them go, but for the names of attributes
+        # that were looked up: those are in a cache of its types.
         gc.collect()
+        ctypes.pythonapi.PyType_ClearCache()
         return self._lacks_pieces()
 
     def _lacks_pieces(self) -> bool:

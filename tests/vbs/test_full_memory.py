@@ -1,0 +1,153 @@
+"""The memory of an armed worker does not grow. Clients that fill it are refused; the others, and
+the worker, go on.
+"""
+
+import random
+import struct
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from keyiso import Key, NCryptError, Protection, limits
+from keyiso.router import process_router
+from keyiso.status import Status
+from keyiso.wire.messages import Failure, Refusal
+from keyiso.wire.operations import Attach
+from tests.conformance.raw_client import Ended, RawClient
+from tests.instance import RunningInstance
+
+DATA = b"data"
+
+MANY_HANDLES = """
+import sys
+from keyiso import Key
+keys = []
+for number in range(int(sys.argv[1])):
+    keys.append(Key.open("RSA" if number % 2 else "EC"))
+    keys[-1].sign(b"data")
+for key in keys:
+    key.sign(b"data")
+print(len(keys))
+"""
+"""A program with more handles than there is memory for, if a few run at a time."""
+
+PROGRAMS, HANDLES = 4, 1200
+"""9 KiB for a key of RSA-2048, and 3 for one of P-256: twice the 16 MiB of a worker."""
+
+CHANNELS_OF_ONE = limits.CHANNELS_PER_CONNECTION - 1
+MOST_CHANNELS = 1000
+"""Of 64 KiB each, four times the worker's memory."""
+
+
+@pytest.fixture(scope="module")
+def instance(
+    armed_machine: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningInstance]:
+    """One worker has all keys."""
+    home: Path = tmp_path_factory.mktemp("full") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEYISO_HOME", str(home))
+        process_router.cache_clear()
+        running = RunningInstance(home, ("--workers=1",))
+        running.start()
+        try:
+            for name, algorithm in (("RSA", "RSA"), ("EC", "ECDSA_P256")):
+                with Key.create(
+                    name, algorithm, protection=Protection.REQUIRE_VBS, per_boot=True
+                ) as key:
+                    key.sign(DATA)
+            yield running
+        finally:
+            process_router.cache_clear()
+            running.end()
+
+
+@pytest.fixture
+def worker(instance: RunningInstance) -> Iterator[int]:
+    """Its pid. It is the same one afterwards."""
+    before = worker_of(instance)
+    yield before
+    assert worker_of(instance) == before
+
+
+def worker_of(instance: RunningInstance) -> int:
+    return next(one.worker_pid for one in instance.status().processes if one.service == "vbs-0")
+
+
+def test_programs_with_more_keys_than_there_is_memory_for_notice_nothing(worker: int) -> None:
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", MANY_HANDLES, str(HANDLES)], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(PROGRAMS)
+    ]
+
+    for program in programs:
+        said, _ = program.communicate(timeout=300)
+        assert (program.returncode, said.strip()) == (0, str(HANDLES))
+
+
+def test_who_takes_all_memory_is_refused_and_gives_it_back(
+    instance: RunningInstance, worker: int
+) -> None:
+    """Frames that are begun and not finished take it. A program that signs meanwhile is served, or
+    refused with the same status.
+    """
+    frame = struct.pack("<I", limits.KEY_FRAME_BYTES) + bytes(limits.KEY_FRAME_BYTES - 1)
+    seed = random.randrange(1 << 32)
+    print("seed", seed)
+    chance = random.Random(seed)
+    refused = Counter[str]()
+    signed = Counter[str]()
+    with ExitStack() as stack, Key.open("RSA") as rsa, Key.open("EC") as ec:
+        client = None
+        for number in range(MOST_CHANNELS):
+            if number % CHANNELS_OF_ONE == 0:
+                client = RawClient.bound(instance.instance.control_socket)
+                stack.callback(client.close)
+            assert client is not None
+            refused[begun(client, frame)] += 1
+            if chance.random() < 0.1:
+                signed[signing(chance.choice((rsa, ec)))] += 1
+            if refused["NTE_NO_MEMORY"] > 20:
+                break
+        print(dict(refused), dict(signed))
+        assert refused["NTE_NO_MEMORY"] > 20
+        assert set(refused) <= {"begun", "NTE_NO_MEMORY"}
+        assert set(signed) <= {"done", "NTE_NO_MEMORY"}
+
+    with Key.open("RSA") as rsa, Key.open("EC") as ec:
+        for key in (rsa, ec):
+            key.verify(key.sign(DATA), DATA)
+
+
+def begun(client: RawClient, frame: bytes) -> str:
+    """What comes of a new channel on which a frame is begun."""
+    answer = client.call(Attach(level="vbs"))
+    if isinstance(answer, Failure):
+        return Status(answer.status).name
+    channel = client.take_channel()
+    try:
+        channel.hello()
+        channel.send(frame)
+        channel.socket.settimeout(0.05)
+        refusal = channel.receive()
+    except TimeoutError:
+        return "begun"
+    except (Ended, BrokenPipeError):
+        return "hung up on"
+    assert isinstance(refusal, Refusal), refusal
+    return Status(refusal.status).name
+
+
+def signing(key: Key) -> str:
+    try:
+        key.sign(DATA)
+    except NCryptError as error:
+        return Status(error.status).name
+    return "done"
