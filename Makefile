@@ -7,6 +7,11 @@ BENCH_ARGS ?=
 # Debian packages of the programs that tests drive. Tests whose program is missing are skipped.
 TEST_PACKAGES := groff-base openssl strace swtpm swtpm-tools tpm2-tools
 
+# What virtual machines need besides: 130 MB on the disk, so that only `make test-vm` gets it.
+VM_PACKAGES := busybox-static e2fsprogs qemu-system-x86
+VM_KERNEL_PACKAGE := linux-image-cloud-amd64
+VM_KERNEL := build/vm-kernel
+
 # The resolver that `make requirements` uses. It is never installed into the environment.
 UV := uv==0.13.8
 
@@ -19,7 +24,8 @@ PIP_INSTALL := $(BIN)/python -I -m pip install --disable-pip-version-check --no-
 APT_INSTALL := apt-get -qq update </dev/null && DEBIAN_FRONTEND=noninteractive \
 	apt-get -qq -o Dpkg::Use-Pty=0 --no-install-recommends install </dev/null
 
-.PHONY: help quickstart test lint test-packages soak attack bench man test-fresh requirements clean FORCE
+.PHONY: help quickstart test lint test-packages soak attack bench man test-vm test-fresh \
+	requirements clean FORCE
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
@@ -63,6 +69,10 @@ bench: $(STAMP) ## measure against in-process keys
 
 man: $(STAMP) ## write the manual pages into build/man
 	$(BIN)/python docs/man.py build/man
+
+test-vm: TEST_PACKAGES += $(VM_PACKAGES)
+test-vm: $(STAMP) test-packages $(VM_KERNEL) ## boot, reboot and attack virtual machines
+	$(BIN)/python -m pytest -m 'vm or reboot' $(PYTEST_ARGS)
 
 test-fresh: ## as root: quickstart and test in a minimal Debian 12
 	tests/fresh/run
@@ -131,6 +141,20 @@ ENSURE_VENV = \
 	    echo "    apt-get update && apt-get install -y $$package"; \
 	} >&2; \
 	exit 2
+
+# A kernel of Debian is unpacked, not installed. The package that is named depends on the newest.
+$(VM_KERNEL):
+	@mkdir -p $@.new; \
+	package=$$(apt-cache depends --important $(VM_KERNEL_PACKAGE) 2>/dev/null | \
+	    sed -n 's/^ *Depends: *//p'); \
+	if [ -n "$$package" ] && (cd $@.new && apt-get -qq -o APT::Sandbox::User=root download "$$package" </dev/null); then \
+	    dpkg-deb --fsys-tarfile $@.new/*.deb | \
+	        tar -x -C $@.new --wildcards './boot/vmlinuz-*' '*/fs/efivarfs/*'; \
+	    rm $@.new/*.deb; mv $@.new $@; \
+	else \
+	    rm -rf $@.new; \
+	    echo 'No kernel of Debian can be had here (virtual machines are skipped)'; \
+	fi
 
 test-packages:
 	@missing=; \

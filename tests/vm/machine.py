@@ -1,0 +1,225 @@
+"""A virtual machine: a disk, a TPM, power, and a line to the agent that runs in it."""
+
+import contextlib
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from tests.vm.channel import Channel, GuestEnded, GuestSilent
+from tests.vm.requirement import kernels, program
+from tests.vm.virtual_tpm import VirtualTpm
+
+BOOT_SECONDS = 240.0
+"""A boot takes 5 to 10 s on a processor of one's own, and several times that on a busy one."""
+COMMAND_SECONDS = 120.0
+_CONSOLE_BYTES = 4000
+"""What a failure shows of the console."""
+_CPU = "max,la57=off,avx=off,avx2=off"
+"""What takes long to emulate is left out."""
+
+_KERNEL_OPTIONS = (
+    "root=/dev/nvme0n1 rw rootwait rootfstype=ext4",
+    "console=ttyS0 quiet reboot=t mitigations=off",
+    # What an emulator has translated once, it uses again only at the same address.
+    "norandmaps",
+    "secretmem.enable=1",  # before Linux 6.5 it is off
+)
+
+_PRELUDE = f"""
+import json, sys
+from keyiso import Key, NCryptError, Protection
+from keyiso.status import status_name
+
+sys.path.insert(0, {str(Path(__file__).parents[2])!r})
+
+def outcome(work):
+    "What the work returns, or the name of the status that it raises."
+    try:
+        return work()
+    except NCryptError as error:
+        return status_name(error.status)
+
+def signs(key):
+    key.verify(key.sign(b"data"), b"data")
+    return "signs"
+
+def tell(value):
+    print(json.dumps(value), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a command."""
+
+    status: int | None
+    """None: it took too long and was killed."""
+    output: str
+    """Of both streams."""
+
+
+class Machine:
+    """It has no power until it is started. keyiso serves the whole guest, from its boot on.
+
+    Emulated (TCG): that KVM opens does not mean that it runs a kernel.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        disk: Path,
+        tpm: VirtualTpm | None = None,
+        *,
+        megabytes: int = 512,
+        processors: int = 1,
+        kernel_options: str = "",
+    ) -> None:
+        directory.mkdir(exist_ok=True)
+        self.disk = directory / "disk.img"
+        copy_disk(disk, self.disk)
+        self.tpm = tpm
+        self.boot = ""
+        """The kernel's id of this boot."""
+        self._console = directory / "console.log"
+        self._megabytes = megabytes
+        self._processors = processors
+        self._kernel_options = kernel_options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: Channel | None = None
+
+    def start(self) -> None:
+        """Power on; returns when keyiso serves."""
+        with contextlib.ExitStack() as stack:
+            ours, theirs = socket.socketpair()
+            self._channel = Channel(ours)
+            line = stack.enter_context(theirs)
+            chip = stack.enter_context(self.tpm.power_on()) if self.tpm else None
+            log = stack.enter_context(open(self._console, "ab"))
+            self._process = subprocess.Popen(
+                [
+                    *("setpriv", "--pdeathsig", "KILL"),  # a test run that is killed leaves nothing
+                    *self._command(line.fileno(), chip and chip.fileno()),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=[end.fileno() for end in (line, chip) if end],
+            )
+        self._wait_for_boot()
+
+    def reboot(self) -> None:
+        """As ``reboot -f`` does it: the kernel restarts the machine, and nothing ends in order."""
+        assert self._channel
+        self._channel.send(_request("reboot -f", "root", COMMAND_SECONDS))
+        self._wait_for_boot()
+
+    def kill(self) -> None:
+        """Power loss: for the machine and its TPM."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self.tpm is not None:
+            self.tpm.power_off()
+
+    def stop(self) -> None:
+        """Shut down; what was written is on the disk."""
+        if self._process is not None:
+            assert self._channel
+            self._channel.send(_request("poweroff -f", "root", COMMAND_SECONDS))
+            self._process.wait(COMMAND_SECONDS)
+        self.kill()
+
+    def run(
+        self, command: str | Sequence[str], *, user: str = "root", seconds: float = COMMAND_SECONDS
+    ) -> Result:
+        """Carry out a command, as somebody: a line for the shell, or a program with arguments."""
+        said = self.follow(command, user=user, seconds=seconds)
+        lines = []
+        while True:
+            try:
+                lines.append(next(said))
+            except StopIteration as end:
+                return Result(end.value, "".join(lines))
+
+    def follow(
+        self, command: str | Sequence[str], *, user: str = "root", seconds: float = COMMAND_SECONDS
+    ) -> "Iterator[str]":
+        """The lines that a command prints, as they come."""
+        assert self._channel
+        self._channel.send(_request(command, user, seconds))
+        # The agent ends what takes too long; it is given a while to say so.
+        until = time.monotonic() + seconds + COMMAND_SECONDS
+        while "status" not in (message := self._receive(until)):
+            yield message["output"]
+        return message["status"]
+
+    def output(self, command: str | Sequence[str], **options: Any) -> str:
+        """What a command prints that must succeed."""
+        result = self.run(command, **options)
+        assert result.status == 0, f"{command}: {result}"
+        return result.output
+
+    def told(self, code: str, **options: Any) -> Any:
+        """What some Python tells, with a few names of `_PRELUDE`; the checkout can be
+        imported from."""
+        return json.loads(self.output(["python", "-I", "-c", _PRELUDE + code], **options))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.kill()
+
+    def _command(self, line: int, chip: int | None) -> list[str]:
+        options = " ".join((*_KERNEL_OPTIONS, self._kernel_options))
+        tpm = () if chip is None else (
+            *("-chardev", f"socket,id=chip,fd={chip}", "-tpmdev", "emulator,id=tpm,chardev=chip"),
+            *("-device", "tpm-crb,tpmdev=tpm"),
+        )
+        return [
+            *(program("qemu-system-x86_64"), "-accel", "tcg", "-machine", "q35", "-cpu", _CPU),
+            *("-m", str(self._megabytes), "-smp", str(self._processors)),
+            *("-nodefaults", "-no-user-config", "-display", "none", "-sandbox", "on"),
+            *("-kernel", str(kernels()[-1]), "-append", options),
+            *("-chardev", f"file,id=console,path={self._console},append=on"),
+            *("-serial", "chardev:console"),
+            *("-chardev", f"socket,id=line,fd={line}", "-serial", "chardev:line"),
+            # What the guest was told is on the disk is in the file.
+            *("-drive", f"if=none,id=disk,file={self.disk},format=raw,cache=writethrough"),
+            *("-device", "nvme,drive=disk,serial=disk"),
+            *tpm,
+        ]
+
+    def _wait_for_boot(self) -> None:
+        until = time.monotonic() + BOOT_SECONDS
+        while not (boot := self._receive(until).get("boot")):
+            pass
+        self.boot = boot
+        self.output("until test -S /run/keyiso/control.sock; do usleep 50000; done")
+
+    def _receive(self, until: float) -> dict[str, Any]:
+        assert self._channel
+        try:
+            return self._channel.receive(until)
+        except (GuestEnded, GuestSilent) as error:
+            console = self._console.read_bytes()[-_CONSOLE_BYTES:].decode(errors="replace")
+            raise AssertionError(f"{type(error).__name__}; its console: {console}") from error
+
+
+def copy_disk(source: Path, target: Path) -> None:
+    """What is all zeros takes no room."""
+    subprocess.run(["cp", "--sparse=always", source, target], check=True, timeout=60)
+
+
+def _request(command: str | Sequence[str], user: str, seconds: float) -> dict[str, Any]:
+    words = ["sh", "-c", command] if isinstance(command, str) else list(command)
+    return {"command": words, "user": user, "seconds": seconds}
