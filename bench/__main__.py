@@ -13,12 +13,13 @@ from bench.stack import running_stack
 
 def main() -> int:
     options = _parse()
-    with running_stack() as processes:
-        services = tuple(process.pid for process in processes)
-        report = Report(processes, options.seconds)
+    with running_stack() as stack:
+        services = tuple(process.pid for process in stack.processes)
+        report = Report(stack.processes, stack.isolation, options.seconds)
+        names = [name for name in OPERATIONS if "vbs" not in name or not stack.isolation.missing]
         for count in sorted(set(options.clients)):
             with Clients(count, services) as clients:
-                for row in _rows(clients, count, list(OPERATIONS), options):
+                for row in _rows(clients, count, names, options):
                     report.add(row)
                 if count == max(options.clients):
                     baselines = {operation.baseline for operation in OPERATIONS.values()} - {""}

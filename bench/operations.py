@@ -13,6 +13,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 KEYS: Final = {"P-256": "ECDSA_P256", "RSA-2048": "RSA", "Ed25519": "ED25519", "AES-256": "AES"}
 """The keys that the instance has, by name, with their algorithms."""
 
+VBS_KEYS: Final = {"P-256 vbs": "ECDSA_P256", "RSA-2048 vbs": "RSA"}
+"""Those that armed workers hold, where the machine can arm."""
+
 DIGEST: Final = hashlib.sha256(b"keyiso bench").digest()
 MESSAGE: Final = bytes(4096)
 LISTS: Final = {"P-256": 256, "RSA-2048": 64, "Ed25519": 256}
@@ -43,6 +46,12 @@ def _operations() -> Iterable[Operation]:
         yield Operation(inside, lambda key=key: _sign_in_process(key))  # type: ignore[misc]
         yield Operation(f"{key} Key", lambda key=key: _sign(key), inside)  # type: ignore[misc]
         yield Operation(f"{key} NCrypt", lambda key=key: _sign_hash(key), inside)  # type: ignore[misc]
+        if f"{key} vbs" in VBS_KEYS:
+            yield Operation(
+                f"{key} Key, vbs",
+                lambda key=key: _sign(f"{key} vbs"),  # type: ignore[misc]
+                inside,
+            )
         yield Operation(
             f"{key} Key, lists",
             lambda key=key: _sign_list(key),  # type: ignore[misc]
@@ -131,7 +140,7 @@ _open_keys: list[Any] = []
 
 
 def _padding(name: str) -> dict[str, Any]:
-    return {"padding": "PKCS1"} if name == "RSA-2048" else {}
+    return {"padding": "PKCS1"} if name.startswith("RSA") else {}
 
 
 OPERATIONS: Final = {operation.name: operation for operation in _operations()}

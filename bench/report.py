@@ -9,6 +9,7 @@ from typing import Any
 
 import cryptography
 
+from bench.isolation import Isolation
 from bench.measure import Figure
 from bench.operations import EMPTY, Operation
 from bench.stack import Process
@@ -36,6 +37,7 @@ class Report:
     """One run."""
 
     processes: tuple[Process, ...]
+    isolation: Isolation
     seconds: float
     rows: dict[tuple[str, int], Row] = field(default_factory=dict)
     again: dict[str, Row] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class Report:
         return {
             "machine": _machine(),
             "idle": [asdict(process) for process in self.processes],
+            "isolation": asdict(self.isolation),
             "seconds": self.seconds,
             "rows": [
                 {
@@ -134,7 +137,16 @@ class Report:
             yield f"{name:<26}{now:>11,.0f}{now / before - 1:>+9.1%}"
 
     def _results(self) -> Iterator[str]:
+        yield from self.isolation.as_text()
         yield "\nwhat it comes to"
+        for key in ("RSA-2048", "P-256"):
+            software, vbs = (
+                self.rows.get((f"{key} Key{level}", self.most)) for level in ("", ", vbs")
+            )
+            if software is not None and vbs is not None:
+                pairs = zip(vbs.rates, software.rates, strict=True)
+                of_software = statistics.median(a / b for a, b in pairs)
+                yield f"{key} Key, vbs, {self.most} clients, of software: {of_software:.2f}"
         for name in ("RSA-2048 Key", "P-256 Key"):
             row = self.rows[name, self.most]
             yield f"{name}, {row.clients} clients, of in process: {self.ratio(row):.2f}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bench.isolation import Isolation, locked_mib, make_vbs_keys, tpm_signature_ms
 from bench.operations import KEYS
 from keyiso import Key
 from keyiso.client.binding import bind_process, trusted_uids
@@ -33,8 +34,16 @@ class Process:
     threads: int
 
 
+@dataclass(frozen=True)
+class Stack:
+    """What runs, and what was found out about its armed workers."""
+
+    processes: tuple[Process, ...]
+    isolation: Isolation
+
+
 @contextmanager
-def running_stack() -> Iterator[tuple[Process, ...]]:
+def running_stack() -> Iterator[Stack]:
     """A stack of its own, with the keys that are measured; it ends with the block."""
     with tempfile.TemporaryDirectory(prefix="keyiso-bench-") as home:
         os.environ["KEYISO_HOME"] = home
@@ -44,24 +53,32 @@ def running_stack() -> Iterator[tuple[Process, ...]]:
         try:
             for name, algorithm in KEYS.items():
                 Key.create(name, algorithm).close()
-            pids = _pids(instance)
-            yield tuple(_process(service, pid) for service, pid in sorted(pids.items()))
+            seconds, missing = make_vbs_keys()
+            pids = _pids(instance, with_pairs=not missing)
+            processes = tuple(_process(service, pid) for service, pid in sorted(pids.items()))
+            armed = [pid for service, pid in pids.items() if service.startswith("vbs-")]
+            locked = tuple(locked_mib(pid) for pid in armed)
+            tpm = None if missing else tpm_signature_ms()
+            yield Stack(processes, Isolation(missing, seconds, locked, tpm))
         finally:
             stop_instance(instance, trusted_uids())
 
 
-def _pids(instance: Instance) -> dict[str, int]:
-    """The processes, when all workers serve."""
+def _pids(instance: Instance, *, with_pairs: bool) -> dict[str, int]:
+    """The processes, when all workers serve; of a pair the worker: its guardian does nothing."""
     status = supervisor_status(instance, trusted_uids())
-    pids = {entry.service: entry.pid for entry in status.processes}
-    workers = {service for service in pids if service.startswith("software-")}
+    services = {entry.service for entry in status.processes}
+    levels = ("software-", "vbs-") if with_pairs else ("software-",)
+    workers = {service for service in services if service.startswith(levels)}
     binding = bind_process(os.environ)
     until = time.monotonic() + _START_SECONDS
     while {one.service for one in binding.control(GetServiceStatus()).workers} != workers:
         if time.monotonic() > until:
             raise RuntimeError("the workers do not come up")
         time.sleep(0.05)
-    return {**pids, "supervisor": status.pid}
+    status = supervisor_status(instance, trusted_uids())
+    pids = {entry.service: entry.worker_pid or entry.pid for entry in status.processes}
+    return {**{name: pid for name, pid in pids.items() if pid}, "supervisor": status.pid}
 
 
 def _process(service: str, pid: int) -> Process:

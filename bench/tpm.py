@@ -90,9 +90,8 @@ def _operations(tpm: Tpm) -> Iterator[tuple[str, Callable[[], object]]]:
 
 
 def _signing(tpm: Tpm, parent: HeldObject) -> Iterator[tuple[str, Callable[[], object]]]:
-    scheme = TPMT_SCHEME(TPM_ALG.ECDSA, SHA256)
     with made_key(tpm, parent, SIGNING_KEY) as key, held_session(tpm, parent) as session:
-        sign = TPM2_Sign(key.entity, DIGEST, scheme, NULL_HASHCHECK)
+        sign = signing_command(key)
         yield "P-256, TPM2_Sign", lambda: tpm.run(sign, EmptyPassword())
         yield "P-256, TPM2_Sign in a session", lambda: tpm.run(sign, session.authorize())
     own = ec.generate_private_key(ec.SECP256R1())
@@ -111,6 +110,12 @@ def _decrypting(tpm: Tpm, parent: HeldObject) -> Iterator[tuple[str, Callable[[]
     own = rsa.generate_private_key(65537, 2048)
     sealed = own.public_key().encrypt(DIGEST, oaep)
     yield "RSA-2048, in process", lambda: own.decrypt(sealed, oaep)
+
+
+def signing_command(key: HeldObject) -> TPM2_Sign:
+    """A P-256 signature of a hash."""
+    scheme = TPMT_SCHEME(TPM_ALG.ECDSA, SHA256)
+    return TPM2_Sign(key.entity, DIGEST, scheme, NULL_HASHCHECK)
 
 
 @contextlib.contextmanager

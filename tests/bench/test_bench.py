@@ -30,7 +30,9 @@ def test_every_operation_is_measured_in_every_round() -> None:
     report = json.loads(bench("--seconds=0.01", "--rounds=2", "--clients", "1", "2", "--json"))
 
     rows = {(row["operation"], row["clients"]): row for row in report["rows"]}
-    assert set(rows) == {(name, clients) for name in OPERATIONS for clients in (1, 2)}
+    armed = not report["isolation"]["missing"]
+    names = {name for name in OPERATIONS if armed or "vbs" not in name}
+    assert set(rows) == {(name, clients) for name in names for clients in (1, 2)}
     for row in rows.values():
         assert len(row["rounds"]) == 2
         for figure in row["rounds"]:

@@ -181,9 +181,18 @@ class Machine:
 
     def _command(self, line: int, chip: int | None) -> list[str]:
         options = " ".join((*_KERNEL_OPTIONS, self._kernel_options))
-        tpm = () if chip is None else (
-            *("-chardev", f"socket,id=chip,fd={chip}", "-tpmdev", "emulator,id=tpm,chardev=chip"),
-            *("-device", "tpm-crb,tpmdev=tpm"),
+        tpm = (
+            ()
+            if chip is None
+            else (
+                *(
+                    "-chardev",
+                    f"socket,id=chip,fd={chip}",
+                    "-tpmdev",
+                    "emulator,id=tpm,chardev=chip",
+                ),
+                *("-device", "tpm-crb,tpmdev=tpm"),
+            )
         )
         return [
             *(program("qemu-system-x86_64"), "-accel", "tcg", "-machine", "q35", "-cpu", _CPU),
