@@ -71,14 +71,17 @@ def tpm_signature_ms() -> float | None:
     from keyiso.tpm.session import EmptyPassword
     from keyiso.tpm.srk import enrol_srk, held_srk
 
-    with _software_tpm() as tpm, held_srk(tpm, enrol_srk(tpm)) as parent:
-        with made_key(tpm, parent, SIGNING_KEY) as key:
-            sign = signing_command(key)
-            taken = []
-            for _ in range(_SIGNATURES):
-                start = time.perf_counter()
-                tpm.run(sign, EmptyPassword())
-                taken.append(time.perf_counter() - start)
+    with (
+        _software_tpm() as tpm,
+        held_srk(tpm, enrol_srk(tpm)) as parent,
+        made_key(tpm, parent, SIGNING_KEY) as key,
+    ):
+        sign = signing_command(key)
+        taken = []
+        for _ in range(_SIGNATURES):
+            start = time.perf_counter()
+            tpm.run(sign, EmptyPassword())
+            taken.append(time.perf_counter() - start)
     return statistics.median(taken) * 1000
 
 
