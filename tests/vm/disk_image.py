@@ -117,9 +117,7 @@ class Tree:
         _write(etc / "group", (f"{name}:x:{gid}:" for name, gid in _USERS.items()))
         for name in ("inittab", "rc", "keyiso-service", "agent.py"):
             text = (_GUEST / name).read_text(encoding="utf-8")
-            text = text.replace("@PYTHON@", sys.executable)
-            text = text.replace("@KEYISO@", f"{sysconfig.get_path('scripts')}/keyiso")
-            (etc / name).write_text(text, encoding="utf-8")
+            (etc / name).write_text(text.replace("@PYTHON@", sys.executable), encoding="utf-8")
             (etc / name).chmod(0o755)
         busybox = self.root / "bin" / "busybox"
         shutil.copy(program("busybox"), busybox)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import time
@@ -14,11 +15,14 @@ from tests.vm.channel import Channel, GuestEnded, GuestSilent
 from tests.vm.requirement import kernels, program
 from tests.vm.virtual_tpm import VirtualTpm
 
-BOOT_SECONDS = 240.0
+BOOT_SECONDS = 400.0
 """A boot takes 5 to 10 s on a processor of one's own, and several times that on a busy one."""
-COMMAND_SECONDS = 120.0
+COMMAND_SECONDS = 400.0
 _CONSOLE_BYTES = 4000
 """What a failure shows of the console."""
+_ACCELERATOR = os.environ.get("KEYISO_VM_ACCELERATOR", "tcg")
+"""An emulator by default: that /dev/kvm opens does not mean that it runs a kernel."""
+_PROCESSORS = min(2, os.cpu_count() or 1)
 _CPU = "max,la57=off,avx=off,avx2=off"
 """What takes long to emulate is left out."""
 
@@ -64,10 +68,7 @@ class Result:
 
 
 class Machine:
-    """It has no power until it is started. keyiso serves the whole guest, from its boot on.
-
-    Emulated (TCG): that KVM opens does not mean that it runs a kernel.
-    """
+    """It has no power until it is started. keyiso serves the whole guest, from its boot on."""
 
     def __init__(
         self,
@@ -76,7 +77,6 @@ class Machine:
         tpm: VirtualTpm | None = None,
         *,
         megabytes: int = 512,
-        processors: int = 1,
         kernel_options: str = "",
     ) -> None:
         directory.mkdir(exist_ok=True)
@@ -87,7 +87,6 @@ class Machine:
         """The kernel's id of this boot."""
         self._console = directory / "console.log"
         self._megabytes = megabytes
-        self._processors = processors
         self._kernel_options = kernel_options
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: Channel | None = None
@@ -152,7 +151,7 @@ class Machine:
 
     def follow(
         self, command: str | Sequence[str], *, user: str = "root", seconds: float = COMMAND_SECONDS
-    ) -> "Iterator[str]":
+    ) -> Iterator[str]:
         """The lines that a command prints, as they come."""
         assert self._channel
         self._channel.send(_request(command, user, seconds))
@@ -167,6 +166,11 @@ class Machine:
         result = self.run(command, **options)
         assert result.status == 0, f"{command}: {result}"
         return result.output
+
+    def follow_python(self, code: str, *arguments: str, **options: Any) -> Iterator[Any]:
+        """What some Python tells, bit by bit."""
+        command = ["python", "-I", "-c", _PRELUDE + code, *arguments]
+        return map(json.loads, self.follow(command, **options))
 
     def told(self, code: str, **options: Any) -> Any:
         """What some Python tells, with a few names of `_PRELUDE`; the checkout can be
@@ -195,8 +199,8 @@ class Machine:
             )
         )
         return [
-            *(program("qemu-system-x86_64"), "-accel", "tcg", "-machine", "q35", "-cpu", _CPU),
-            *("-m", str(self._megabytes), "-smp", str(self._processors)),
+            *(program("qemu-system-x86_64"), "-accel", _ACCELERATOR, "-machine", "q35", "-cpu", _CPU),
+            *("-m", str(self._megabytes), "-smp", str(_PROCESSORS)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-sandbox", "on"),
             *("-kernel", str(kernels()[-1]), "-append", options),
             *("-chardev", f"file,id=console,path={self._console},append=on"),

@@ -1,6 +1,7 @@
 """The TPM of a guest: a process of swtpm that lives as long as the machine has power."""
 
 import contextlib
+import shutil
 import socket
 import subprocess
 from pathlib import Path
@@ -44,6 +45,11 @@ class VirtualTpm:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def copy(self, directory: Path) -> "VirtualTpm":
+        """The same chip, as it is while it has no power."""
+        shutil.copytree(self._directory, directory)
+        return VirtualTpm(directory)
 
     def clear(self) -> None:
         """What a button in the firmware's set-up does (TPM2_Clear by the platform); to be pressed
