@@ -71,7 +71,7 @@ def wait_until_all_serve(system: SystemInstance) -> None:
     """A service has hardened itself by the time it says anything, if only that it refuses us."""
     with RawClient.at(system.instance.control_socket) as client:
         client.hello()
-    for path in system.instance.workers.glob("*.sock"):
+    for path in system.instance.workers.glob("software-*.sock"):
         with RawClient.at(path) as client:
             assert isinstance(client.receive(), Refusal)
 

@@ -199,7 +199,15 @@ class Machine:
             )
         )
         return [
-            *(program("qemu-system-x86_64"), "-accel", _ACCELERATOR, "-machine", "q35", "-cpu", _CPU),
+            *(
+                program("qemu-system-x86_64"),
+                "-accel",
+                _ACCELERATOR,
+                "-machine",
+                "q35",
+                "-cpu",
+                _CPU,
+            ),
             *("-m", str(self._megabytes), "-smp", str(_PROCESSORS)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-sandbox", "on"),
             *("-kernel", str(kernels()[-1]), "-append", options),

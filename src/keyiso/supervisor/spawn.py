@@ -1,6 +1,5 @@
 """Starting a child: its sockets as systemd would pass them, its user, its fixed environment."""
 
-import contextlib
 import fcntl
 import os
 import pwd
@@ -13,6 +12,12 @@ from typing import Final
 
 from keyiso.interpreter import module_command
 from keyiso.server.startup import FIRST_DESCRIPTOR, die_with_parent
+from keyiso.supervisor.capability import (
+    CAP_IPC_LOCK,
+    keep_only,
+    keep_rights_over_setuid,
+    may_lock_memory,
+)
 from keyiso.supervisor.watchdog import TIMEOUT_SECONDS
 from keyiso.tpm.transport import DEVICE
 
@@ -84,12 +89,15 @@ def _become(spec: ServiceSpec, supervisor: int, command: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
     _place(list(spec.sockets.values()))
-    if spec.is_pair:
-        _allow_locked_memory()
+    locks_by_right = spec.is_pair and not _allow_locked_memory() and may_lock_memory()
     if spec.user is not None:
+        if locks_by_right:
+            keep_rights_over_setuid()
         os.setgroups(_tpm_groups() if spec.is_pair else [])
         os.setresgid(spec.user.gid, spec.user.gid, spec.user.gid)
         os.setresuid(spec.user.uid, spec.user.uid, spec.user.uid)
+        if locks_by_right:
+            keep_only(CAP_IPC_LOCK)
     die_with_parent(supervisor)
     os.chdir("/")
     os.execve(command[0], command, _environment(spec))  # noqa: S606 (fixed words)
@@ -104,13 +112,16 @@ def _tpm_groups() -> list[int]:
     return [group] if group else []
 
 
-def _allow_locked_memory() -> None:
-    """Secret memory counts as locked. Who may not raise the limit leaves it to the guardian to
-    say how much is missing.
+def _allow_locked_memory() -> bool:
+    """Secret memory counts as locked. Whether the limit could be lifted; where it could not, the
+    guardian says how much is missing.
     """
     unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-    with contextlib.suppress(ValueError, PermissionError):
+    try:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
+    except (ValueError, PermissionError):
+        return False
+    return True
 
 
 def _place(descriptors: list[int]) -> None:
