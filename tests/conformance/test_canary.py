@@ -188,7 +188,7 @@ def _use_the_wire(run: Run) -> None:
         with RawClient.at(path) as client:
             client.send(message(body))
             run.errors.append(repr(client.receive()))
-    for worker in run.instance.instance.workers.iterdir():
+    for worker in run.instance.instance.workers.glob("software-*.sock"):
         with RawClient.at(worker) as link:
             link.hello()
             run.errors.append(repr(link.call(Authenticate(plaintext))))
