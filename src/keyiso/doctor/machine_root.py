@@ -1,5 +1,6 @@
 """The machine root of `vbs`, which the TPM keeps: whether there is one, and who gets it."""
 
+import contextlib
 from typing import Final
 
 from keyiso.backup.enrolment_file import read_enrolment_file
@@ -41,21 +42,26 @@ def machine_root(instance: Instance, isolation: Isolation | None, clock: Clock) 
 
     Only root and the instance's own user can look what was enrolled.
     """
-    armed = isolation is not None and isolation.state == "armed"
-    if isolation is not None and armed:
-        if isolation.machine_root == "present":
-            return MACHINE_ROOT.yes("the armed workers have it")
-        if isolation.machine_root == "degraded":
-            return MACHINE_ROOT.no(isolation.root_cause, isolation.root_action)
+    if isolation is not None and isolation.state == "armed":
+        return _told(instance, isolation)
     try:
         enrolment = read_enrolment_file(instance)
         if enrolment is None:
             return MACHINE_ROOT.no(f"there is no {instance.vbs_enrolment}", _ENROL)
-        if armed:
-            return MACHINE_ROOT.no("it was enrolled after the armed workers started", _RESTART)
         with open_tpm(enrolment.tpm, clock) as tpm:
             check_root(tpm, enrolment.newest.sealed_root)
     except NCryptError as error:
         answer = MACHINE_ROOT.unknown if error.status in _UNCERTAIN else MACHINE_ROOT.no
         return answer(error.cause, error.action)
     return MACHINE_ROOT.yes(f"the TPM at {enrolment.tpm} would open it")
+
+
+def _told(instance: Instance, isolation: Isolation) -> Finding:
+    if isolation.machine_root == "present":
+        return MACHINE_ROOT.yes("the armed workers have it")
+    if isolation.machine_root == "degraded":
+        return MACHINE_ROOT.no(isolation.root_cause, isolation.root_action)
+    with contextlib.suppress(NCryptError, OSError):
+        if read_enrolment_file(instance) is not None:
+            return MACHINE_ROOT.no("it was enrolled after the armed workers started", _RESTART)
+    return MACHINE_ROOT.no("the armed workers have none", _ENROL)
