@@ -369,6 +369,16 @@ TPM_RETRY_SECONDS: Final = 10.0
 
 # --- vbs ---
 
+LATCH_SECONDS: Final = 30.0
+"""With ``once-per-boot``, how long after the TPM gave the machine roots out they are handed on, and
+the latch may take to fall, when the pool of armed workers does not get complete before."""
+
+LATCH_RETRY_SECONDS: Final = 5.0
+"""When the TPM does not answer that the latch has fallen."""
+
+KEPT_BOOT_ROOT_BYTES: Final = TPM_STORED_BYTES
+"""A boot root as the TPM has sealed it: less than one datagram of a heartbeat, in hexadecimal."""
+
 SHARING_SECONDS: Final = 5.0
 """An armed worker waits so long for a sibling's roots; one that is stopped is replaced later."""
 

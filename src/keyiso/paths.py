@@ -116,6 +116,11 @@ class Instance:
         """The directory where armed workers meet, which only their user may enter."""
         return self.runtime / "vbs-trustlet"
 
+    @property
+    def vbs_boot_root(self) -> Path:
+        """The boot root of ``vbs``, as the TPM has sealed it. Nothing in it is secret."""
+        return self.runtime / "vbs-boot-root"
+
     def sharing_socket(self, service: str) -> Path:
         """Where a pair gives its roots to another one."""
         return self.vbs_runtime / f"{service}.sock"

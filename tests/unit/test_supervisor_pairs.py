@@ -100,3 +100,77 @@ def test_when_all_have_ended_roots_are_made_anew() -> None:
 
 def test_a_service_that_is_no_pair_is_started_as_it_is() -> None:
     assert Waiting().pairs.admit("keyiso") == ()
+
+
+class OnceWaiting(Waiting):
+    """Where the TPM gives the machine roots out once in a boot."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pairs = Pairs(SOCKETS, self._again, once=True)
+
+    def arm(self, *services: str) -> None:
+        for service in services:
+            self.pairs.ready(service, armed=True)
+
+
+def pool() -> OnceWaiting:
+    """All pairs have the roots, and the latch has fallen."""
+    stand = OnceWaiting()
+    for service in SOCKETS:
+        stand.start(service)
+    stand.arm(*SOCKETS)
+    stand.pairs.latched()
+    return stand
+
+
+def test_the_founder_knows_how_many_get_the_roots_that_it_unseals() -> None:
+    stand = OnceWaiting()
+    for service in SOCKETS:
+        stand.start(service)
+    stand.arm("vbs-0")
+
+    assert stand.started["vbs-0"] == ("--found-roots", "--pool=3")
+    assert stand.started["vbs-1"] == ("--ask=/run/vbs-0.sock",)
+
+
+def test_when_the_founder_ends_before_the_latch_falls_another_one_unseals() -> None:
+    stand = OnceWaiting()
+    for service in SOCKETS:
+        stand.start(service)
+    stand.arm("vbs-0", "vbs-1")
+    stand.pairs.ended("vbs-0")
+    stand.start("vbs-0")
+    assert stand.started["vbs-0"] == ("--ask=/run/vbs-1.sock", "--found-roots", "--pool=3")
+    stand.arm("vbs-0")
+    stand.pairs.ended("vbs-generator")
+    stand.start("vbs-generator")
+
+    assert stand.started["vbs-generator"] == ("--ask=/run/vbs-1.sock", "--ask=/run/vbs-0.sock")
+
+
+def test_after_the_latch_a_stand_in_follows_as_long_as_one_of_the_pool_lives() -> None:
+    stand = pool()
+    for service in ("vbs-0", "vbs-generator"):
+        stand.pairs.ended(service)
+        stand.start(service)
+
+    assert stand.started["vbs-0"] == stand.started["vbs-generator"] == ("--stand-in",)
+    assert stand.pairs.useless() == frozenset()
+
+
+def test_when_the_pool_has_ended_pairs_come_that_are_armed_at_least() -> None:
+    stand = pool()
+    stand.pairs.ended("vbs-0")
+    stand.start("vbs-0")
+    stand.pairs.ended("vbs-1")
+    stand.pairs.ended("vbs-generator")
+
+    assert stand.pairs.useless() == {"vbs-0"}
+    stand.pairs.ended("vbs-0")
+    stand.start("vbs-0")
+    stand.start("vbs-1")
+    stand.arm("vbs-0")
+    assert stand.started["vbs-0"] == ("--found-roots", "--pool=3")
+    assert stand.started["vbs-1"] == ("--ask=/run/vbs-0.sock",)
+    assert stand.pairs.useless() == frozenset()

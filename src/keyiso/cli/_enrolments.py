@@ -113,8 +113,11 @@ def store(instance: Instance, data: bytes) -> None:
 
 def take_up(instance: Instance) -> None:
     """Have a running instance use the new enrolment."""
-    with contextlib.suppress(NCryptError):  # it is not running
+    try:
         replace_pairs(instance, trusted_uids())
+    except NCryptError as error:
+        if error.status == Status.NTE_NOT_SUPPORTED:
+            click.echo(f"keyiso goes on with the roots that it has. {error.action}")
 
 
 def fingerprint_text(fingerprint: bytes) -> str:

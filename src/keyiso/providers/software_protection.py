@@ -29,8 +29,8 @@ def protection_for(binding: Binding, flags: int, *, named: bool) -> GivenProtect
     ends with the boot must not be readable until then. PREFER falls back to a software key where
     the machine lacks the means, not where they only fail now.
 
-    Raises ``NTE_VBS_UNAVAILABLE`` with what is missing, ``KEYISO_E_ROOT_MISSING`` for means that
-    are there and fail.
+    Raises ``NTE_VBS_UNAVAILABLE`` with what is missing; for means that are there and fail
+    ``KEYISO_E_ROOT_MISSING``, and ``KEYISO_E_TPM_LATCHED`` when they come back with the next boot.
     """
     lifetime = _lifetime(flags, named=named)
     prefers = flags & NCRYPT_PREFER_VBS_FLAG and not flags & NCRYPT_REQUIRE_VBS_FLAG
@@ -67,7 +67,7 @@ def _lacking(isolation: Isolation, lifetime: Lifetime) -> NCryptError | None:
             "Run `keyiso tpm enroll`; a per-boot or an ephemeral key needs none.",
         )
     return ncrypt_error(
-        Status.KEYISO_E_ROOT_MISSING,
+        isolation.root_status,
         isolation.root_cause or "the armed workers have no root of this boot",
         isolation.root_action,
     )

@@ -31,6 +31,10 @@ class Heartbeat:
         if self._pause:
             self._beat(loop)
 
+    def tell(self, line: str) -> None:
+        """Say something more than that."""
+        self._tell(line.encode())
+
     def _beat(self, loop: Loop) -> None:
         self._tell(b"WATCHDOG=1")
         loop.call_later(self._pause, lambda: self._beat(loop))

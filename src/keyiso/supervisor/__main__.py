@@ -24,6 +24,7 @@ from keyiso.supervisor.served_with import note_options, noted_options
 from keyiso.supervisor.services import ServiceSettings, service_specs
 from keyiso.supervisor.spawn import User
 from keyiso.supervisor.supervisor import Supervisor
+from keyiso.tpm.enrolment import read_enrolment
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -72,10 +73,12 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
     may_create_root = not instance.store.exists()
     make_directories(instance, keyiso, trustlet)
     link_runtime(instance, dict(os.environ))
+    once = _once_per_boot(instance)
     settings = ServiceSettings(
         workers=options.workers,
         vbs=options.vbs != "off",
         vbs_at_start=options.vbs == "at-start",
+        vbs_once=once,
         keyiso=keyiso,
         trustlet=trustlet,
         manager_uids=_manager_uids(options),
@@ -91,7 +94,7 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
     if options.detach and not _detach(instance):
         return 0
     loop = Loop(SystemClock())
-    supervisor = Supervisor(loop, new_identity("supervisor"), instance, specs)
+    supervisor = Supervisor(loop, new_identity("supervisor"), instance, specs, once=once)
     stop_on_signals(loop, supervisor.stop)
     supervisor.listen(listening, quotas)
     supervisor.hear(beats)
@@ -100,6 +103,15 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
     for path in (instance.control_socket, instance.supervisor_socket, instance.notify_socket):
         path.unlink(missing_ok=True)
     return 0
+
+
+def _once_per_boot(instance: Instance) -> bool:
+    """As it was enrolled."""
+    try:
+        enrolment = read_enrolment(instance.vbs_enrolment)
+    except (NCryptError, OSError):
+        return False  # the pairs say what is wrong with it
+    return enrolment is not None and enrolment.unseal == "once-per-boot"
 
 
 def _users(options: argparse.Namespace) -> tuple[User | None, User | None]:

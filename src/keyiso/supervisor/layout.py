@@ -1,5 +1,6 @@
 """The directories and sockets of an instance, and who may enter them."""
 
+import contextlib
 import fcntl
 import os
 import socket
@@ -58,6 +59,18 @@ def link_runtime(instance: Instance, environ: dict[str, str]) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(instance.runtime)
     temporary.replace(link)
+
+
+def keep_file(path: Path, hexadecimal: bytes) -> None:
+    """Put what a service wants to be kept into a file that everybody of the instance may read.
+    Nothing in it is secret.
+    """
+    with contextlib.suppress(ValueError, OSError):  # what is no number, and a full disk
+        data = bytes.fromhex(hexadecimal.decode("ascii"))
+        temporary = path.with_name(f".{path.name}-{os.getpid()}")
+        temporary.write_bytes(data)
+        temporary.chmod(0o644)
+        temporary.replace(path)
 
 
 def listen_at(path: Path, *, mode: int, user: User | None = None) -> socket.socket:

@@ -10,6 +10,7 @@ from keyiso.supervisor.layout import listen_at
 from keyiso.supervisor.spawn import ServiceSpec, User
 
 GENERATOR = "generator"
+SPARE = "spare"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +21,9 @@ class ServiceSettings:
     """Processes that hold keys, of each level; there is one more that generates them."""
     vbs: bool = True
     """Serve keys of level ``vbs``."""
+    vbs_once: bool = False
+    """The TPM gives their machine roots out once in a boot: there are more of them than are needed,
+    all of which are started at once."""
     vbs_at_start: bool = False
     """Start their workers with the instance, rather than when one is first asked for."""
     keyiso: User | None = None
@@ -37,6 +41,8 @@ def service_specs(instance: Instance, settings: ServiceSettings) -> tuple[Servic
     """All services of an instance, with their listening sockets."""
     software = _names("software", settings.workers)
     vbs = _names("vbs", settings.workers) if settings.vbs else ()
+    if vbs and settings.vbs_once:
+        vbs = (*vbs, f"vbs-{SPARE}", f"vbs-{SPARE}-{GENERATOR}")
     control = listen_at(instance.control_socket, mode=0o666 if instance.system else 0o600)
     service = ServiceSpec(
         "keyiso",
@@ -91,11 +97,15 @@ def _pair(instance: Instance, settings: ServiceSettings, name: str) -> ServiceSp
     return ServiceSpec(
         name,
         "keyiso.trustlet.pair",
-        (*_of_every_worker(settings, name), f"--enrolment={instance.vbs_enrolment}"),
+        (
+            *_of_every_worker(settings, name),
+            f"--enrolment={instance.vbs_enrolment}",
+            f"--kept-boot-root={instance.vbs_boot_root}",
+        ),
         {"link": _link(instance, settings, name), "roots": sharing.detach()},
         settings.trustlet,
         instance.notify_socket,
-        on_demand=not settings.vbs_at_start,
+        on_demand=not (settings.vbs_at_start or settings.vbs_once),
         is_pair=True,
     )
 

@@ -15,6 +15,7 @@ from keyiso.server.listener import Listener
 from keyiso.server.loop import Loop
 from keyiso.status import Status
 from keyiso.supervisor.child import Child
+from keyiso.supervisor.layout import keep_file
 from keyiso.supervisor.pairs import Pairs
 from keyiso.supervisor.spawn import ServiceSpec
 from keyiso.supervisor.watchdog import Watchdog
@@ -32,12 +33,23 @@ _PATIENCE_SECONDS: Final = 5.0
 """How long services may take to end when they are asked to."""
 
 
+_BOOT_ROOT: Final = b"X_KEYISO_BOOT_ROOT="
+"""A pair has this kept, in hexadecimal: the boot root as the TPM has sealed it."""
+
+
 class Supervisor:
     """Keeps the services of one instance running."""
 
     def __init__(
-        self, loop: Loop, identity: Identity, instance: Instance, specs: Sequence[ServiceSpec]
+        self,
+        loop: Loop,
+        identity: Identity,
+        instance: Instance,
+        specs: Sequence[ServiceSpec],
+        *,
+        once: bool = False,
     ) -> None:
+        """``once``: the TPM gives the machine roots out once in a boot."""
         self._loop = loop
         self._identity = identity
         self._instance = instance
@@ -47,7 +59,7 @@ class Supervisor:
         sharing = {
             spec.service: instance.sharing_socket(spec.service) for spec in specs if spec.is_pair
         }
-        self._pairs = Pairs(sharing, self._start_waiting)
+        self._pairs = Pairs(sharing, self._start_waiting, once=once)
         self._children = [Child(loop, spec, self._child_ended, self._pairs.admit) for spec in specs]
 
     def hear(self, receiving: socket.socket) -> Watchdog:
@@ -63,7 +75,16 @@ class Supervisor:
                         self._replace_next()
                 if b"WATCHDOG=1" in lines:
                     child.beat()
+                if child.is_pair:
+                    self._heard_of_roots(lines)
                 return
+
+    def _heard_of_roots(self, lines: frozenset[bytes]) -> None:
+        if b"STATUS=latched" in lines:
+            self._pairs.latched()
+        for line in lines:
+            if line.startswith(_BOOT_ROOT):
+                keep_file(self._instance.vbs_boot_root, line.removeprefix(_BOOT_ROOT))
 
     def start(self) -> None:
         for child in self._children:
@@ -104,6 +125,9 @@ class Supervisor:
 
     def _child_ended(self, child: Child) -> None:
         self._pairs.ended(child.service)
+        for other in self._children:
+            if other.service in self._pairs.useless():
+                other.replace()
         self._stop_if_all_ended()
 
     def _stop_if_all_ended(self) -> None:
@@ -125,6 +149,12 @@ class Supervisor:
 
     def _replace_pairs(self, connection: Connection, call: Call[ReplacePairs]) -> Done:
         _check_may_stop(connection)
+        if self._pairs.once:
+            raise ncrypt_error(
+                Status.NTE_NOT_SUPPORTED,
+                "with once-per-boot no new process would get the roots",
+                "Start keyiso again, or the machine when the latch has fallen.",
+            )
         self._to_replace = [child for child in self._children if child.is_pair and child.pid]
         self._replace_next()
         return DONE

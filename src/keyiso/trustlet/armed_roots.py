@@ -2,10 +2,12 @@
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
+from keyiso import limits
 from keyiso.clock import Clock
 from keyiso.crypto.key_blob import SECRET_BYTES, Root
 from keyiso.crypto.key_header import RootKind
@@ -13,35 +15,107 @@ from keyiso.crypto.root_seal import Roots
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 from keyiso.tpm.enrolment import Enrolment, open_tpm, read_enrolment, unseal_machine_roots
-from keyiso.tpm.latch import read_pcr_state
-from keyiso.tpm.sealed_root import seal_machine_root, unseal_root
+from keyiso.tpm.latch import extend_latch, read_pcr_state
+from keyiso.tpm.sealed_root import check_root, seal_machine_root, unseal_root
 from keyiso.tpm.tpm import Tpm
+from keyiso.trustlet.kept_boot_root import keep_boot_root, open_boot_root
+from keyiso.trustlet.root_sharing import Giving
 from keyiso.wire.operations import Isolation
 
 
 class MachineRoots:
     """The enrolment is read, and the TPM opened, before a worker is armed; unsealed is after."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Clock, *, pool: int, founds: bool, kept: Path) -> None:
+        """``pool`` is how many workers share what the TPM gives out once in a boot, ``kept`` where
+        the boot root may be. Then only one that ``founds`` asks the TPM.
+        """
         self._trouble: NCryptError | None = None
         self._enrolment: Enrolment | None = None
         self._open = contextlib.ExitStack()
         self._tpm: Tpm | None = None
+        self._kept_boot_root = b""
+        self._unsealed = False
         try:
             self._enrolment = read_enrolment(path)
             if self._enrolment is not None:
+                if self._once and not (pool and founds):
+                    self._trouble = _not_given()
+                    return
                 self._tpm = self._open.enter_context(open_tpm(self._enrolment.tpm, clock))
+                self._kept_boot_root = _content(kept)
                 _rehearse(self._enrolment, self._tpm)
         except (NCryptError, OSError) as error:
             self._trouble = _as_trouble(error)
 
-    def completed(self, given: tuple[Root, ...]) -> tuple[Root, ...]:
-        """What a sibling gave, when that is all that is enrolled now; else what the TPM gives."""
+    def giving(self, roots: Roots, pool: int, over: Callable[[], None]) -> Giving:
+        """How a worker with these roots hands them on."""
+        if not roots.machine or not self._once:
+            return Giving()
+        return Giving(pool - 1, over=over) if self._unsealed else Giving(0)
+
+    @property
+    def latches(self) -> bool:
+        """This worker has what the TPM gives out once in a boot, and has to see to that."""
+        return self._unsealed and self._once
+
+    @property
+    def _once(self) -> bool:
+        return self._enrolment is not None and self._enrolment.unseal == "once-per-boot"
+
+    @property
+    def _is_latched(self) -> bool:
+        return self._trouble is not None and self._trouble.status == Status.KEYISO_E_TPM_LATCHED
+
+    def latch(self) -> None:
+        """Let the latch fall, unless it has, and let go of the TPM."""
+        if self._enrolment is None or self._tpm is None:
+            return
+        root = self._enrolment.newest.sealed_root
+        try:
+            check_root(self._tpm, root)
+        except NCryptError as error:
+            if error.status != Status.KEYISO_E_TPM_LATCHED:
+                raise
+        else:
+            extend_latch(self._tpm, root.srk)
+        self.close()
+
+    def boot_root(self, machine: tuple[Root, ...]) -> Root | None:
+        """That of this boot which an earlier worker with the same machine root has left."""
+        if self._tpm is None or not machine or not self._kept_boot_root:
+            return None
+        try:
+            return open_boot_root(self._tpm, self._kept_boot_root, machine[0])
+        except NCryptError:
+            return None
+
+    def keep_boot_root(self, boot: Root, machine: tuple[Root, ...]) -> bytes:
+        """What is to be left to a later one; empty where no TPM seals it."""
+        if self._tpm is None or self._enrolment is None or not machine:
+            return b""
+        try:
+            like = self._enrolment.newest.sealed_root
+            return keep_boot_root(self._tpm, boot, machine[0], like)
+        except NCryptError:
+            return b""
+
+    @property
+    def trouble(self) -> NCryptError | None:
+        """Why there are no machine roots; None where none are enrolled."""
+        return self._trouble
+
+    def completed(self, given: tuple[Root, ...], trouble: NCryptError | None) -> tuple[Root, ...]:
+        """What a sibling gave, when that is all that is enrolled now; else what the TPM gives. The
+        sibling may say what its ``trouble`` was.
+        """
         have = {root.root_id for root in given}
         if self._enrolment is None or have.issuperset(
             root.root_id for root in self._enrolment.roots
         ):
             return given
+        if self._tpm is None:
+            self._trouble = trouble or self._trouble
         return self.unseal() or given
 
     def unseal(self) -> tuple[Root, ...]:
@@ -49,10 +123,12 @@ class MachineRoots:
         if self._enrolment is None or self._tpm is None:
             return ()
         try:
-            return unseal_machine_roots(self._enrolment, self._tpm)
+            roots = unseal_machine_roots(self._enrolment, self._tpm)
         except (NCryptError, OSError) as error:
             self._trouble = _as_trouble(error)
             return ()
+        self._unsealed = True
+        return roots
 
     def close(self) -> None:
         """Let go of the TPM: one in software serves one connection at a time."""
@@ -61,6 +137,12 @@ class MachineRoots:
 
     def missing(self, kind: RootKind) -> NCryptError:
         """Why this worker opens no key that such a root seals."""
+        if self._once and self._is_latched:
+            return ncrypt_error(
+                Status.KEYISO_E_TPM_LATCHED,
+                "all processes have ended that had got the machine roots in this boot",
+                "Restart the machine.",
+            )
         if self._trouble is not None:
             return ncrypt_error(
                 Status.KEYISO_E_ROOT_MISSING,
@@ -85,6 +167,7 @@ class MachineRoots:
             machine_root="degraded",
             root_cause=missing.cause,
             root_action=missing.action,
+            root_status=missing.status,
         )
 
 
@@ -103,3 +186,19 @@ def _as_trouble(error: Exception) -> NCryptError:
     if isinstance(error, NCryptError):
         return error
     return ncrypt_error(Status.NTE_DEVICE_NOT_READY, f"the TPM cannot be used: {error}")
+
+
+def _not_given() -> NCryptError:
+    return ncrypt_error(
+        Status.KEYISO_E_STALE,
+        "no other process has given it, and the TPM gives it out once in a boot",
+        "Start keyiso again, or the machine when keyiso has run in this boot.",
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read(limits.KEPT_BOOT_ROOT_BYTES)
+    except FileNotFoundError:
+        return b""

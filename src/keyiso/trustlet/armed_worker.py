@@ -36,6 +36,10 @@ from keyiso.trustlet.worker import Worker
 from keyiso.trustlet.worker_options import parse_options
 from keyiso.wire.operations import Isolation, ShieldFinding
 
+LATCHED = "STATUS=latched"
+KEPT_BOOT_ROOT = "X_KEYISO_BOOT_ROOT="
+"""Said to the supervisor: that nobody gets the machine roots any more; what it keeps."""
+
 EXIT_NO_ROOTS = 3
 """No sibling gave roots, and this worker may not make any."""
 
@@ -70,7 +74,7 @@ def main(arguments: list[str]) -> int:
     except NCryptError as error:
         _print(options.service, error)
         return EXIT_NO_ROOTS
-    _serve(prepared, options.keyiso_uid, roots, findings)
+    _serve(prepared, options, roots, findings)
     return 0
 
 
@@ -86,7 +90,13 @@ def _prepare(options: Namespace) -> _Prepared:
         Background(loop),
         Heartbeat(os.environ),
         tuple(_connected(options.ask)),
-        MachineRoots(options.enrolment, loop.clock),
+        MachineRoots(
+            options.enrolment,
+            loop.clock,
+            pool=options.pool,
+            founds=options.found_roots,
+            kept=options.kept_boot_root,
+        ),
     )
     warm_up(prepared.background)
     return prepared
@@ -110,43 +120,78 @@ def _roots(prepared: _Prepared, *, may_found: bool) -> Roots:
     """
     for sibling in prepared.siblings:
         try:
-            roots = ask_for_roots(sibling, prepared.identity)
+            roots, trouble = ask_for_roots(sibling, prepared.identity)
         except NCryptError as error:
             _print(prepared.identity.service, error)
         else:
-            return Roots(roots.boot, prepared.machine.completed(roots.machine))
+            return Roots(roots.boot, prepared.machine.completed(roots.machine, trouble))
     if not may_found:
         raise ncrypt_error(Status.KEYISO_E_ROOT_MISSING, "no sibling has given its roots")
+    machine = prepared.machine.unseal()
+    if found := prepared.machine.boot_root(machine):
+        return Roots(found, machine)
     boot = Root(os.urandom(limits.ROOT_ID_BYTES), "boot", os.urandom(SECRET_BYTES))
-    return Roots(boot, prepared.machine.unseal())
+    if kept := prepared.machine.keep_boot_root(boot, machine):
+        prepared.heartbeat.tell(f"{KEPT_BOOT_ROOT}{kept.hex()}")
+    return Roots(boot, machine)
 
 
 def _serve(
-    prepared: _Prepared, keyiso_uid: int, roots: Roots, findings: tuple[Finding, ...]
+    prepared: _Prepared, options: Namespace, roots: Roots, findings: tuple[Finding, ...]
 ) -> None:
-    prepared.machine.close()
+    machine = prepared.machine
+    if not machine.latches:
+        machine.close()
     engine = Engine(
         "vbs",
         roots.machine[0] if roots.machine else None,
         roots.boot,
         older_roots=roots.machine[1:],
-        missing=prepared.machine.missing,
+        missing=machine.missing,
     )
     worker = Worker(
         prepared.loop,
         prepared.identity,
         engine,
-        keyiso_uid,
+        options.keyiso_uid,
         prepared.quotas,
         cache=KeyCache(prepared.quotas.loaded_key_bytes, prepared.heap.is_short),
         background=prepared.background,
-        isolation=prepared.machine.described(_armed(findings), roots),
+        isolation=machine.described(_armed(findings), roots),
     )
     sockets = prepared.sockets
     worker.listen(sockets["link"])
-    share_roots(prepared.loop, prepared.identity, roots, sockets["roots"], prepared.quotas)
+    giving = machine.giving(roots, options.pool, lambda: _latch(prepared))
+    share_roots(
+        prepared.loop,
+        prepared.identity,
+        roots,
+        sockets["roots"],
+        prepared.quotas,
+        giving,
+        None if roots.machine else machine.trouble,
+    )
     prepared.heartbeat.start(prepared.loop, "armed")
+    if machine.latches:
+        alone = options.pool == 1
+        prepared.loop.call_later(0 if alone else limits.LATCH_SECONDS, giving.end)
     prepared.loop.run()
+
+
+def _latch(prepared: _Prepared) -> None:
+    """Beside the loop, as a TPM may take a second for it; again and again until it has fallen."""
+    done = prepared.background.run(prepared.machine.latch, lambda: True)
+
+    def tell() -> None:
+        try:
+            done.result()
+        except NCryptError as error:
+            _print(prepared.identity.service, error)
+            prepared.loop.call_later(limits.LATCH_RETRY_SECONDS, lambda: _latch(prepared))
+        else:
+            prepared.heartbeat.tell(LATCHED)
+
+    done.when_kept(tell)
 
 
 def _armed(findings: Iterable[Finding]) -> Isolation:

@@ -5,6 +5,7 @@ asks on the link, so that an error can name what is missing.
 """
 
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from typing import Final
@@ -34,6 +35,8 @@ def main(arguments: list[str]) -> int:
     except StartupError as error:
         print(f"keyiso {options.service}: {error}", file=sys.stderr)
         return 1
+    if options.stand_in:
+        return _stand_in(options.service, options.keyiso_uid, sockets["link"])
     command = module_command("keyiso.trustlet.armed_worker", *arguments, flags=PYTHON_FLAGS)
     descriptors = tuple(one.fileno() for one in sockets.values())
     failed = run_guardian(WorkerStart(command, _environment(os.environ), descriptors))
@@ -45,6 +48,18 @@ def main(arguments: list[str]) -> int:
     from keyiso.trustlet.unarmed import serve_refusal  # a guardian on guard has no use for it
 
     serve_refusal(options.service, options.keyiso_uid, sockets["link"], reason)
+    return 0
+
+
+def _stand_in(service: str, keyiso_uid: int, link: socket.socket) -> int:
+    """Hold the place of a pair that could not get roots any more, while others have them."""
+    from keyiso.trustlet.unarmed import serve_refusal
+
+    reason = ncrypt_error(
+        Status.KEYISO_E_TPM_LATCHED,
+        "the roots of this boot have been handed out, and other processes have them",
+    )
+    serve_refusal(service, keyiso_uid, link, reason, "starting")
     return 0
 
 

@@ -9,6 +9,7 @@ nothing here.
 
 import os
 import socket
+from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -27,13 +28,56 @@ from keyiso.wire.operations import PairOperation, SharedRoots, ShareRoots
 from keyiso.wire.session import RemoteProtocolError, Role, Session, client_decoder
 
 
+class Giving:
+    """How often roots are given: ``times``, or without it as often as somebody asks."""
+
+    def __init__(
+        self, times: int | None = None, *, over: Callable[[], None] = lambda: None
+    ) -> None:
+        """``over`` is called once, when nothing is given any more."""
+        self._left = times
+        self._over = over
+        self._ended = False
+
+    def check(self) -> None:
+        """Raises ``KEYISO_E_TPM_LATCHED`` when it is over."""
+        if self._ended or self._left == 0:
+            raise ncrypt_error(
+                Status.KEYISO_E_TPM_LATCHED, "the roots of this boot have been handed out"
+            )
+
+    def count(self) -> None:
+        """They were given once more."""
+        if self._left is not None:
+            self._left -= 1
+            if not self._left:
+                self.end()
+
+    def end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._over()
+
+
 def share_roots(
-    loop: Loop, identity: Identity, roots: Roots, listening: socket.socket, quotas: Quotas
+    loop: Loop,
+    identity: Identity,
+    roots: Roots,
+    listening: socket.socket,
+    quotas: Quotas,
+    giving: Giving,
+    trouble: NCryptError | None,
 ) -> Listener:
-    """Give the roots to workers of this user that ask for them."""
+    """Give the roots to workers of this user that ask for them, and say why none is of the
+    machine."""
 
     def share(connection: Connection, call: Call[ShareRoots]) -> SharedRoots:
-        return SharedRoots(seal_roots(roots, call.operation.public_key, identity.boot_id))
+        giving.check()
+        sealed = seal_roots(roots, call.operation.public_key, identity.boot_id)
+        giving.count()
+        if trouble is None:
+            return SharedRoots(sealed)
+        return SharedRoots(sealed, trouble.status, trouble.cause, trouble.action)
 
     endpoint = Endpoint(
         operations=PairOperation,
@@ -44,8 +88,9 @@ def share_roots(
     return Listener(loop, identity, endpoint, listening, quotas)
 
 
-def ask_for_roots(sibling: socket.socket, identity: Identity) -> Roots:
-    """The roots of a sibling, over a connection that was made before this worker was armed.
+def ask_for_roots(sibling: socket.socket, identity: Identity) -> tuple[Roots, NCryptError | None]:
+    """The roots of a sibling, over a connection that was made before this worker was armed; and
+    why it has none of the machine.
 
     Raises ``KEYISO_E_STALE`` for one that does not answer, or has none to give.
     """
@@ -61,8 +106,8 @@ def ask_for_roots(sibling: socket.socket, identity: Identity) -> Roots:
                     case Welcome():
                         sibling.sendall(session.send(Call(1, operation)))
                     case Return():
-                        sealed = result_of(operation, message).sealed
-                        return open_roots(sealed, key, identity.boot_id)
+                        shared = result_of(operation, message)
+                        return open_roots(shared.sealed, key, identity.boot_id), _trouble(shared)
                     case Failure() | Refusal():
                         raise _no_answer(message.cause)
     except (OSError, RemoteProtocolError) as error:
@@ -77,6 +122,12 @@ def _admit(peer: Peer) -> None:
         raise ncrypt_error(
             Status.KEYISO_E_PEER_REFUSED, f"uid {peer.uid} is no worker of this instance"
         )
+
+
+def _trouble(shared: SharedRoots) -> NCryptError | None:
+    if not shared.status:
+        return None
+    return ncrypt_error(shared.status, shared.cause, shared.action)
 
 
 def _no_answer(cause: str) -> NCryptError:

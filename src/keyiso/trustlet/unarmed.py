@@ -17,14 +17,18 @@ from keyiso.server.peer import Peer
 from keyiso.server.startup import stop_on_signals
 from keyiso.status import Status
 from keyiso.wire.messages import Call
-from keyiso.wire.operations import GetWorkerIsolation, Isolation
+from keyiso.wire.operations import GetWorkerIsolation, Isolation, IsolationState
 
 
 def serve_refusal(
-    service: str, keyiso_uid: int, listening: socket.socket, reason: NCryptError
+    service: str,
+    keyiso_uid: int,
+    listening: socket.socket,
+    reason: NCryptError,
+    state: IsolationState = "unavailable",
 ) -> None:
     """Answer the KeyIso service's questions until this process is asked to end."""
-    answer = Isolation("unavailable", reason.cause, reason.action)
+    answer = Isolation(state, reason.cause, reason.action)
 
     def tell(connection: Connection, call: Call[GetWorkerIsolation]) -> Isolation:
         return answer

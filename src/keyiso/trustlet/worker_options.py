@@ -10,8 +10,13 @@ def parse_options(program: str, arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--service", required=True)
     parser.add_argument("--keyiso-uid", type=int, required=True)
     parser.add_argument("--enrolment", type=Path, required=True)
+    parser.add_argument("--kept-boot-root", type=Path, required=True)
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     # What the supervisor adds at each start: where the roots are to come from.
     parser.add_argument("--found-roots", action="store_true")
     parser.add_argument("--ask", type=Path, action="append", default=[], metavar="SOCKET")
+    # How many pairs get the machine roots, where the TPM gives them out once in a boot.
+    parser.add_argument("--pool", type=int, default=0, metavar="N")
+    # Be none: no root can be had any more, and others have them.
+    parser.add_argument("--stand-in", action="store_true")
     return parser.parse_args(arguments)

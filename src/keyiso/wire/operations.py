@@ -13,6 +13,7 @@ from keyiso.crypto.ciphers import CipherParameters
 from keyiso.crypto.encryption import EncryptionPadding
 from keyiso.crypto.key_header import AccessEntry, KeyHeader, Level, Lifetime, Scope
 from keyiso.crypto.signatures import Padding
+from keyiso.status import Status
 from keyiso.wire.messages import Operation, Result
 
 # --- results -----------------------------------------------------------------------------------
@@ -83,6 +84,8 @@ class Isolation(Result, frozen=True, array_like=True):
     root_cause: str = ""
     """Why a root is degraded."""
     root_action: str = ""
+    root_status: int = Status.KEYISO_E_ROOT_MISSING
+    """What an operation fails with that needs it."""
 
 
 class WorkerImportKey(Result, frozen=True, array_like=True):
@@ -643,6 +646,10 @@ class SharedRoots(Result, frozen=True, array_like=True):
     """The roots of an armed worker, sealed to who asked (`keyiso.crypto.root_seal`)."""
 
     sealed: bytes
+    status: int = 0
+    """Why there is no machine root among them; 0 when there is, or none is enrolled."""
+    cause: str = ""
+    action: str = ""
 
 
 class ShareRoots(Operation[SharedRoots], frozen=True, array_like=True, tag=1):
