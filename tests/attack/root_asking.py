@@ -19,7 +19,7 @@ from keyiso.errors import NCryptError
 from keyiso.quotas import Quotas
 from keyiso.server.identity import new_identity
 from keyiso.server.loop import Loop
-from keyiso.trustlet.root_sharing import ask_for_roots, share_roots
+from keyiso.trustlet.root_sharing import Giving, ask_for_roots, share_roots
 from tests.attack.outcome import Outcome, found
 from tests.attack.places import served
 from tests.attack.search import Search
@@ -76,7 +76,8 @@ def ask(services: Services) -> Roots:
     """The roots of a pair."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(str(services.instance.sharing_socket(PAIR)))
-    return ask_for_roots(connection, new_identity("fake"))
+    roots, _ = ask_for_roots(connection, new_identity("fake"))
+    return roots
 
 
 def replace(services: Services, service: str) -> None:
@@ -145,6 +146,6 @@ def _give(listening: socket.socket, stop: threading.Event, root: Root) -> None:
         loop.stop() if stop.is_set() else loop.call_later(_PAUSE_SECONDS, look)
 
     look()
-    share_roots(loop, new_identity("fake"), Roots(root), listening, Quotas())
+    share_roots(loop, new_identity("fake"), Roots(root), listening, Quotas(), Giving(), None)
     loop.run()
     loop.close()

@@ -15,7 +15,7 @@ from keyiso.server.identity import new_identity
 from keyiso.status import Status, status_name
 from keyiso.trustlet.root_sharing import ask_for_roots
 from keyiso.wire.operations import Isolation
-from tests.attack.subject import is_alive
+from tests.attack.target import is_alive
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
 from tests.roots.machine import EnrolledMachine

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -102,7 +102,7 @@ class Machine:
             self._process = subprocess.Popen(
                 [
                     *("setpriv", "--pdeathsig", "KILL"),  # a test run that is killed leaves nothing
-                    *self._command(line.fileno(), chip and chip.fileno()),
+                    *self._command(line.fileno(), chip.fileno() if chip else None),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -151,7 +151,7 @@ class Machine:
 
     def follow(
         self, command: str | Sequence[str], *, user: str = "root", seconds: float = COMMAND_SECONDS
-    ) -> Iterator[str]:
+    ) -> Generator[str, None, int | None]:
         """The lines that a command prints, as they come."""
         assert self._channel
         self._channel.send(_request(command, user, seconds))
@@ -159,7 +159,8 @@ class Machine:
         until = time.monotonic() + seconds + COMMAND_SECONDS
         while "status" not in (message := self._receive(until)):
             yield message["output"]
-        return message["status"]
+        status: int | None = message["status"]
+        return status
 
     def output(self, command: str | Sequence[str], **options: Any) -> str:
         """What a command prints that must succeed."""

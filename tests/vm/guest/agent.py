@@ -30,7 +30,7 @@ ENVIRON = {
 
 def main() -> None:
     with open(LINE, "r+b", buffering=0) as line:
-        tty.setraw(line)
+        tty.setraw(line.fileno())
         line.write(b"\n")  # ends what an earlier boot did not finish
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         send(line, {"boot": boot})
@@ -98,4 +98,4 @@ def kill_group(child: "subprocess.Popen[bytes]") -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
