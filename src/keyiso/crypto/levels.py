@@ -20,7 +20,7 @@ def check_export_policy(level: Level, policy: int) -> None:
         raise ncrypt_error(
             Status.NTE_NOT_SUPPORTED,
             f"a key of level {level} cannot be exported, and its export policy is {policy:#x}",
-            "Leave Export Policy at 0, or make a software key.",
+            "Ask for no export, or for a software key.",
         )
 
 

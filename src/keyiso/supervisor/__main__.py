@@ -83,7 +83,6 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
         trustlet=trustlet,
         manager_uids=_manager_uids(options),
         manager_gids=() if keyiso is None else (keyiso.gid,),
-        may_create_root=may_create_root,
         journal=options.journal,
         limits_set=options.limit,
     )
@@ -94,7 +93,14 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
     if options.detach and not _detach(instance):
         return 0
     loop = Loop(SystemClock())
-    supervisor = Supervisor(loop, new_identity("supervisor"), instance, specs, once=once)
+    supervisor = Supervisor(
+        loop,
+        new_identity("supervisor"),
+        instance,
+        specs,
+        once=once,
+        may_create_root=may_create_root,
+    )
     stop_on_signals(loop, supervisor.stop)
     supervisor.listen(listening, quotas)
     supervisor.hear(beats)

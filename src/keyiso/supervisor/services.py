@@ -31,7 +31,6 @@ class ServiceSettings:
     """Users of the services; None: whoever the supervisor is."""
     manager_uids: Sequence[int] = ()
     manager_gids: Sequence[int] = ()
-    may_create_root: bool
     journal: Path
     limits_set: Sequence[str] = ()
     """``NAME=NUMBER`` each."""
@@ -80,7 +79,6 @@ def _software_worker(instance: Instance, settings: ServiceSettings, name: str) -
         *_of_every_worker(settings, name),
         f"--machine-root={instance.software_machine_root}",
         f"--boot-roots={instance.software_boot_roots}",
-        *(("--may-create-root",) if settings.may_create_root else ()),
     )
     return ServiceSpec(
         name,

@@ -48,8 +48,12 @@ class Supervisor:
         specs: Sequence[ServiceSpec],
         *,
         once: bool = False,
+        may_create_root: bool = False,
     ) -> None:
-        """``once``: the TPM gives the machine roots out once in a boot."""
+        """``once``: the TPM gives the machine roots out once in a boot. ``may_create_root``: there
+        are no keys yet, so that a ``software`` worker that finds no machine root makes one.
+        """
+        self._may_create_root = may_create_root
         self._loop = loop
         self._identity = identity
         self._instance = instance
@@ -60,7 +64,13 @@ class Supervisor:
             spec.service: instance.sharing_socket(spec.service) for spec in specs if spec.is_pair
         }
         self._pairs = Pairs(sharing, self._start_waiting, once=once)
-        self._children = [Child(loop, spec, self._child_ended, self._pairs.admit) for spec in specs]
+        self._children = [Child(loop, spec, self._child_ended, self._admit) for spec in specs]
+
+    def _admit(self, service: str) -> Sequence[str] | None:
+        """What a service is told when it starts, or None for one that has to wait."""
+        if service.startswith("software-") and self._may_create_root:
+            return ("--may-create-root",)
+        return self._pairs.admit(service)
 
     def hear(self, receiving: socket.socket) -> Watchdog:
         """Take the heartbeats of the services, and of nobody else."""
@@ -71,6 +81,8 @@ class Supervisor:
             if child.is_of(pid):
                 if b"READY=1" in lines:
                     self._pairs.ready(child.service, armed=b"STATUS=armed" in lines)
+                    if child.service.startswith("software-"):
+                        self._may_create_root = False  # there is one now, and keys will need it
                     if child.is_pair:
                         self._replace_next()
                 if b"WATCHDOG=1" in lines:
