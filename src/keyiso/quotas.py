@@ -68,6 +68,17 @@ class Quotas:
             channels_per_user=min(self.channels_per_user, room // 2),
         )
 
+    def within_memory(self, size: int) -> "Quotas":
+        """These, for a process that has so many bytes and never gets more: one user leaves half of
+        it to the others, with what he has not finished and what he has not read. A link needs one
+        frame of the one, and some of the largest answers of the other.
+        """
+        return replace(
+            self,
+            half_sent_bytes_per_user=min(self.half_sent_bytes_per_user, size // 8),
+            unsent_bytes_per_user=min(self.unsent_bytes_per_user, size * 3 // 8),
+        )
+
     def _parsed(self, setting: str) -> tuple[str, int | float]:
         name, _, number = setting.partition("=")
         present = {field.upper(): value for field, value in asdict(self).items()}.get(name)

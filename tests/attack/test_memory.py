@@ -29,7 +29,7 @@ from keyiso.wire.operations import (
     Signature,
 )
 from tests.attack.planted import pkcs8
-from tests.attack.subject import DIGEST, Client, Subject
+from tests.attack.subject import DIGEST, PKCS1, Client, Subject
 from tests.conformance.raw_client import Ended
 
 HEAP_MEBIBYTES = 3
@@ -82,6 +82,26 @@ def test_keys_make_room_for_keys(subject: Subject) -> None:
     assert stale.status == Status.KEYISO_E_STALE
     for _ in range(100):
         subject.load_sealed(blob)
+
+
+def test_keys_that_were_used_make_room_again_and_again(subject: Subject) -> None:
+    """Nothing that Python or OpenSSL keep of them lies between what is free."""
+    blobs = [
+        (subject.sealed(pkcs8(subject.planted.rsa_key)), PKCS1),
+        (subject.sealed(pkcs8(subject.planted.ec_key)), NO_PADDING),
+    ]
+    most, before, evictions = 0, 0, 0
+    for number in range(2_000):
+        blob, padding = blobs[number // 4 % 2]
+        slot = subject.load_sealed(blob)
+        signature = subject.channel.call(Sign(slot, DIGEST, padding))
+        assert isinstance(signature, Signature), signature
+        loaded = loaded_keys(subject)
+        evictions += loaded <= before
+        most, before = max(most, loaded), loaded
+
+    assert evictions > 1
+    assert most > 100
 
 
 def test_requests_that_are_never_finished_are_refused(subject: Subject) -> None:

@@ -6,6 +6,7 @@ from keyiso import limits
 from keyiso.errors import NCryptError
 from keyiso.quotas import Quotas
 from keyiso.status import Status
+from keyiso.trustlet.arming.heap import HEAP_BYTES
 
 
 def test_without_a_word_they_are_the_limits() -> None:
@@ -60,3 +61,15 @@ def test_a_process_serves_no_more_clients_than_it_has_descriptors() -> None:
 
 def test_enough_descriptors_change_nothing() -> None:
     assert Quotas().within_descriptors(1 << 20) == Quotas()
+
+
+def test_one_user_leaves_half_of_a_memory_that_does_not_grow() -> None:
+    quotas = Quotas().within_memory(HEAP_BYTES)
+
+    assert quotas.half_sent_bytes_per_user + quotas.unsent_bytes_per_user <= HEAP_BYTES // 2
+    assert quotas.half_sent_bytes_per_user > limits.CONTROL_FRAME_BYTES
+    assert quotas.unsent_bytes_per_user > limits.PROPERTIES_AT_ONCE * limits.CONTROL_FRAME_BYTES
+
+
+def test_enough_memory_changes_nothing() -> None:
+    assert Quotas().within_memory(1 << 30) == Quotas()

@@ -26,7 +26,7 @@ from keyiso.status import Status
 from keyiso.trustlet.armed_roots import MachineRoots
 from keyiso.trustlet.arming.armed import become_armed
 from keyiso.trustlet.arming.handshake import tell_guardian
-from keyiso.trustlet.arming.heap import Heap, prepare_heap
+from keyiso.trustlet.arming.heap import HEAP_BYTES, Heap, prepare_heap
 from keyiso.trustlet.arming.shields import Finding
 from keyiso.trustlet.arming.warm_up import warm_up
 from keyiso.trustlet.engine import Engine
@@ -83,7 +83,7 @@ def _prepare(options: Namespace) -> _Prepared:
     loop = Loop(SystemClock())
     prepared = _Prepared(
         new_identity(options.service),
-        usable_quotas(options.limit),
+        usable_quotas(options.limit).within_memory(HEAP_BYTES),
         inherited_sockets(),
         heap,
         loop,

@@ -28,9 +28,10 @@ HEAP_BYTES: Final = 16 << 20
 RESERVE_BYTES: Final = 1 << 20
 """What must be free for new work to be taken."""
 
-PIECE_BYTES: Final = 128 << 10
-"""In pieces of this size: what is read from a socket at once, and as much again. One large piece
-would be asking too much, for a few small blocks that stay can keep it from ever coming together."""
+PIECE_BYTES: Final = 80 << 10
+"""In pieces of this size: what is read from a socket at once, in a buffer that grows by an eighth.
+One large piece would be asking too much, for a few small blocks that stay can keep it from ever
+coming together."""
 
 THREAD_STACK_BYTES: Final = 512 << 10
 """Stacks are locked memory, so that they are not the usual 8 MiB."""
@@ -39,10 +40,12 @@ ENVIRONMENT: Final[Mapping[str, str]] = MappingProxyType(
     {
         # Python's own allocator maps memory; this makes it use malloc.
         "PYTHONMALLOC": "malloc",
-        # One arena, so that threads do not map others; no mapping for large blocks; nothing is
-        # given back (glibc: Memory Allocation Tunables).
+        # One arena, so that threads do not map others; of freed blocks only small ones are kept
+        # for a thread, because each keeps what is around it from coming together; no mapping for
+        # large blocks; nothing is given back (glibc: Memory Allocation Tunables).
         "GLIBC_TUNABLES": (
             "glibc.malloc.arena_max=1"
+            ":glibc.malloc.tcache_max=128"
             ":glibc.malloc.mmap_max=0"
             f":glibc.malloc.trim_threshold={1 << 40}"
         ),
