@@ -58,10 +58,19 @@ class RunningInstance:
         return {"supervisor": status.pid, **running}
 
     def kill(self, *services: str) -> None:
-        """SIGKILL, all at once."""
+        """SIGKILL, all at once. Returns when the workers of guardians among them have ended too,
+        which the kernel kills a moment later.
+        """
         pids = self.pids()
+        workers = [
+            os.pidfd_open(entry.worker_pid)
+            for entry in self.status().processes
+            if entry.service in services and entry.worker_pid
+        ]
         for service in services:
             os.kill(pids[service], signal.SIGKILL)
+        for pidfd in workers:
+            _wait_for_end(pidfd)
 
     def kill_everything(self) -> None:
         """SIGKILL, so that nothing ends in order; returns when all processes are gone."""

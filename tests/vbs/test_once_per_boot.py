@@ -15,7 +15,6 @@ from keyiso.server.identity import new_identity
 from keyiso.status import Status, status_name
 from keyiso.trustlet.root_sharing import ask_for_roots
 from keyiso.wire.operations import Isolation
-from tests.attack.target import is_alive
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
 from tests.roots.machine import EnrolledMachine
@@ -33,6 +32,7 @@ def running(machine: EnrolledMachine) -> Iterator[RunningInstance]:
     finally:
         process_router.cache_clear()
         instance.end()
+        machine.tpm.flush_all()  # what killed workers had loaded: there is no resource manager
 
 
 POOL = ("vbs-0", "vbs-generator", "vbs-spare", "vbs-spare-generator")
@@ -74,13 +74,6 @@ def is_latched(machine: EnrolledMachine) -> bool:
     return str(machine.run("tpm", "status", "--json").json["state"]) == "latched"
 
 
-def kill_pairs(running: RunningInstance) -> None:
-    """All that are armed, at once; returns when their workers have ended."""
-    workers = [one.worker_pid for one in running.status().processes if one.worker_pid]
-    running.kill(*armed_pairs(running))
-    wait_until(lambda: not any(map(is_alive, workers)), "the end of the workers")
-
-
 def end_pair(running: RunningInstance, service: str) -> None:
     """Kill a pair, and wait until its place is held by something else."""
     (pair,) = (one for one in running.status().processes if one.service == service)
@@ -119,7 +112,7 @@ def test_spares_take_the_place_of_pairs_that_died_until_none_is_left(
             stored("made meanwhile").delete()
         assert armed_pairs(running) == {"vbs-spare", "vbs-spare-generator"}
         assert isolation(running).machine_root == "present"
-        kill_pairs(running)
+        running.kill(*armed_pairs(running))
         assert status_of(lambda: key.sign(b"data")) == "KEYISO_E_TPM_LATCHED"
         assert status_of(lambda: stored("another")) == "KEYISO_E_TPM_LATCHED"
         ephemeral_signs()
@@ -143,7 +136,7 @@ def test_a_founder_that_dies_early_is_followed_by_another_one(
     machine.enrol("--unseal", "once-per-boot")
     running.start()
     wait_until(lambda: bool(armed_pairs(running)), "the founder")
-    kill_pairs(running)
+    running.kill(*armed_pairs(running))
     wait_until(lambda: is_latched(machine), "the latch")
     with stored("web") as key:
         signs(key)
@@ -176,7 +169,7 @@ def test_per_boot_keys_survive_all_processes_where_a_tpm_is_enrolled(
         running.kill_everything()
         running.start()
         signs(key)
-        kill_pairs(running)
+        running.kill(*armed_pairs(running))
         signs(key)
     running.end()
     machine.tpm.reboot()

@@ -25,6 +25,7 @@ def running(machine: EnrolledMachine) -> Iterator[RunningInstance]:
     finally:
         process_router.cache_clear()
         instance.end()
+        machine.tpm.flush_all()  # what killed workers had loaded: there is no resource manager
 
 
 def stored(name: str, protection: Protection = Protection.REQUIRE_VBS) -> Key:
