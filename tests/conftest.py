@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from keyiso.router import process_router
+from keyiso.trustlet.arming.probes import probe_machine
+from keyiso.trustlet.arming.shields import ARMED, missing
 from tests.instance import RunningInstance
 
 
@@ -43,6 +45,13 @@ def shared_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runnin
             process_router.cache_clear()
             running.end()
             shutil.rmtree(runtime)
+
+
+@pytest.fixture(scope="session")
+def armed_machine() -> None:
+    """Skips what needs an armed worker, and says why."""
+    if absent := missing(probe_machine(), ARMED):
+        pytest.skip(f"this machine arms no worker: {'; '.join(map(str, absent))}")
 
 
 def pytest_report_header() -> str:

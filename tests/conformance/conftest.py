@@ -2,18 +2,95 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from keyiso import Key, ncrypt
+from keyiso.crypto.key_header import Level
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
+from keyiso.router import process_router
+from keyiso.status import Status
 from keyiso.wire.operations import ServiceStatus
-from tests.conformance import raw_client
+from tests.conformance import isolating_provider, raw_client
 from tests.conformance.raw_client import RawClient
 from tests.conformance.readable_tree import Unreadable, make_tree
+from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
+
+LEVELS: tuple[Level, ...] = ("software", "vbs")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """What is marked ``both_levels`` runs over keys of each; ``software_only`` takes it back."""
+    marked = metafunc.definition.get_closest_marker
+    if "level" in metafunc.fixturenames and marked("both_levels") and not marked("software_only"):
+        metafunc.parametrize("level", LEVELS, indirect=True, scope="module")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """What needs a private key to leave its worker is refused for a ``vbs`` key."""
+    if (
+        pyfuncitem.get_closest_marker("exports_private_key")
+        and pyfuncitem.funcargs.get("level") == "vbs"
+    ):
+        with fails(Status.NTE_NOT_SUPPORTED):
+            yield
+        return True
+    return (yield)
+
+
+@pytest.fixture(scope="module")
+def level(request: pytest.FixtureRequest) -> Level:
+    """The level of the keys that a test makes."""
+    found: Level = getattr(request, "param", "software")
+    return found
+
+
+@pytest.fixture(scope="module")
+def can_be_had(level: Level, request: pytest.FixtureRequest) -> None:
+    """Skips what is of a level that this machine does not give."""
+    if level == "vbs":
+        request.getfixturevalue("armed_machine")
+
+
+@pytest.fixture(scope="module")
+def shared_instance(
+    shared_instance: RunningInstance, level: Level, can_be_had: None
+) -> Iterator[RunningInstance]:
+    """The module's instance, where the keys that a test makes are of its level."""
+    with _keys_of(level, shared_instance):
+        yield shared_instance
+
+
+@pytest.fixture
+def instance(
+    can_be_had: None, instance: RunningInstance, level: Level
+) -> Iterator[RunningInstance]:
+    """The same for a test's own instance."""
+    with _keys_of(level, instance):
+        yield instance
+
+
+@contextmanager
+def _keys_of(level: Level, running: RunningInstance) -> Iterator[None]:
+    """At ``vbs`` the software provider's place is taken by one that isolates every key."""
+    if level == "software":
+        yield
+        return
+    providers = running.instance.config[0] / "providers.d"
+    providers.mkdir(parents=True)
+    registration = providers / f"{MS_KEY_STORAGE_PROVIDER}.toml"
+    registration.write_text(f'image = "{isolating_provider.__name__}"\n')
+    process_router.cache_clear()
+    try:
+        yield
+    finally:
+        shutil.rmtree(providers)
+        process_router.cache_clear()
 
 
 @pytest.fixture(scope="module", params=[MS_KEY_STORAGE_PROVIDER], ids=["software"])

@@ -37,6 +37,8 @@ from tests.conformance.independent import (
 from tests.conformance.statuses import fails
 from tests.long_rsa import long_rsa_numbers, pkcs8_of
 
+pytestmark = pytest.mark.both_levels
+
 Provider = ncrypt.NCryptProvHandle
 Handle = ncrypt.NCryptKeyHandle
 

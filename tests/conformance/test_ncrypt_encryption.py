@@ -43,6 +43,8 @@ from keyiso.ncrypt import (
 )
 from keyiso.status import Status
 
+pytestmark = pytest.mark.both_levels
+
 MESSAGE = b"a short message"
 
 
@@ -167,6 +169,7 @@ def test_the_worker_enforces_the_usage(provider: ncrypt.NCryptProvHandle) -> Non
 # --- AES ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.exports_private_key
 @pytest.mark.parametrize("bits", [128, 192, 256])
 def test_aes_gcm_is_what_cryptography_calls_so(
     provider: ncrypt.NCryptProvHandle, bits: int
@@ -305,6 +308,7 @@ def test_agreement_refuses_what_does_not_fit(
 # --- private export ----------------------------------------------------------------------------
 
 
+@pytest.mark.exports_private_key
 def test_private_blobs_have_cngs_layouts(provider: ncrypt.NCryptProvHandle) -> None:
     policy = NCRYPT_ALLOW_EXPORT_FLAG | NCRYPT_ALLOW_PLAINTEXT_EXPORT_FLAG
     key = make(provider, "RSA", Length=1024, Export_Policy=policy)
@@ -326,6 +330,7 @@ def test_private_blobs_have_cngs_layouts(provider: ncrypt.NCryptProvHandle) -> N
     refused(Status.NTE_BAD_TYPE, ncrypt.NCryptExportKey, curve, None, "RSAPRIVATEBLOB")
 
 
+@pytest.mark.exports_private_key
 def test_an_encrypted_export_needs_only_allow_export(
     provider: ncrypt.NCryptProvHandle,
 ) -> None:

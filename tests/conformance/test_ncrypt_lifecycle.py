@@ -37,6 +37,8 @@ from tests.conformance.cases import (
 from tests.conformance.independent import dword, utf16z
 from tests.conformance.statuses import fails
 
+pytestmark = pytest.mark.both_levels
+
 Provider = ncrypt.NCryptProvHandle
 
 
@@ -527,6 +529,7 @@ def test_free_buffer_is_there_for_ported_code(provider: Provider) -> None:
 # --- isolation ---------------------------------------------------------------------------------
 
 
+@pytest.mark.software_only
 @pytest.mark.parametrize("kind", Kind, ids=str)
 @pytest.mark.parametrize(
     "flags",

@@ -20,6 +20,8 @@ from tests.conformance.cases import ECDSA_P256, make
 from tests.conformance.statuses import fails
 from tests.instance import DEADLINE_SECONDS, RunningInstance
 
+pytestmark = pytest.mark.both_levels
+
 NOT_AT_ALL = 0.2
 """Seconds that are given to a signal that must not come; more would find no more."""
 
@@ -88,6 +90,7 @@ def test_flags_that_say_neither_the_one_nor_the_other(
         ncrypt.NCryptNotifyChangeKey(provider, event, flags)
 
 
+@pytest.mark.software_only  # with the supervisor the pairs die, and their root
 def test_a_change_is_told_across_restarts(instance: RunningInstance) -> None:
     with Provider() as provider, provider.watch() as event:
         instance.kill("keyiso")

@@ -91,6 +91,7 @@ def known_values(algorithm: Algorithm, kind: Kind) -> dict[str, bytes]:
 # --- of keys -----------------------------------------------------------------------------------
 
 
+@pytest.mark.both_levels
 @pytest.mark.parametrize("kind", Kind, ids=str)
 @pytest.mark.parametrize("algorithm", ALGORITHMS, ids=str)
 def test_a_finalized_key_answers(
@@ -123,6 +124,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.both_levels
 @pytest.mark.parametrize("algorithm", OTHERS)
 def test_a_key_that_does_not_sign_answers(provider: Provider, algorithm: str, name: str) -> None:
     group, bits, lengths = OTHERS[algorithm]
@@ -156,6 +158,7 @@ def test_the_block_of_rsa_is_its_modulus(
     assert get(key, NCRYPT_BLOCK_LENGTH_PROPERTY) == dword(size)
 
 
+@pytest.mark.both_levels
 def test_the_chaining_mode_is_the_handles(provider: Provider, name: str) -> None:
     """It can be set at any time, is not kept, and is one of those that AES has."""
     key = ncrypt.NCryptCreatePersistedKey(provider, "AES", name)
@@ -221,6 +224,7 @@ def test_strings_and_numbers_to_the_byte(provider: Provider, name: str) -> None:
     )
 
 
+@pytest.mark.both_levels
 @pytest.mark.parametrize("kind", PERSISTED, ids=str)
 def test_a_persisted_key_has_its_names(provider: Provider, kind: Kind, name: str) -> None:
     key = make(provider, ECDSA_P256, name, kind.flag)
@@ -447,6 +451,7 @@ SETTABLE = {
 }
 
 
+@pytest.mark.both_levels
 @pytest.mark.parametrize("kind", Kind, ids=str)
 @pytest.mark.parametrize(("property_name", "value"), SETTABLE.items(), ids=SETTABLE.keys())
 def test_nothing_is_set_after_finalize(
@@ -490,6 +495,7 @@ def test_a_property_that_cannot_be_set(provider: Provider, property_name: str) -
             ncrypt.NCryptSetProperty(key, property_name, utf16z("value"))
 
 
+@pytest.mark.both_levels
 def test_overwrite_does_not_inherit_policies(provider: Provider, name: str) -> None:
     first = begin(provider, name=name)
     ncrypt.NCryptSetProperty(first, NCRYPT_KEY_USAGE_PROPERTY, dword(NCRYPT_ALLOW_SIGNING_FLAG))

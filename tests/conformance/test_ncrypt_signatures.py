@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from keyiso import ncrypt
+from keyiso.crypto.key_header import Level
 from keyiso.flags import (
     NCRYPT_ALLOW_DECRYPT_FLAG,
     NCRYPT_ALLOW_KEY_AGREEMENT_FLAG,
@@ -41,6 +42,8 @@ from tests.conformance.independent import (
     parse_public_blob,
 )
 from tests.conformance.statuses import fails
+
+pytestmark = pytest.mark.both_levels
 
 Provider = ncrypt.NCryptProvHandle
 Key = ncrypt.NCryptKeyHandle
@@ -411,7 +414,7 @@ def test_a_key_that_is_not_for_signing_does_not_sign(
             algorithm.sign(ncrypt.NCryptOpenKey(provider, name, 0, kind.flag))
 
 
-def test_usage_is_the_workers_to_enforce(provider: Provider) -> None:
+def test_usage_is_the_workers_to_enforce(provider: Provider, level: Level) -> None:
     """Not the library's, which an attacker leaves out: the refusal comes from the key's process."""
     key = begin(provider)
     ncrypt.NCryptSetProperty(key, NCRYPT_KEY_USAGE_PROPERTY, dword(NCRYPT_ALLOW_DECRYPT_FLAG))
@@ -420,4 +423,4 @@ def test_usage_is_the_workers_to_enforce(provider: Provider) -> None:
     with fails(Status.NTE_PERM) as caught:
         ECDSA_P256.sign(key)
 
-    assert caught.value.chain[-1].service.startswith("software-")
+    assert caught.value.chain[-1].service.startswith(f"{level}-")

@@ -38,6 +38,8 @@ from tests.conformance.cases import ECDSA_P256, PERSISTED, RSA_2048, Kind, begin
 from tests.conformance.independent import dword, utf16z
 from tests.conformance.statuses import fails
 
+pytestmark = pytest.mark.both_levels
+
 Provider = ncrypt.NCryptProvHandle
 NOTE = "Example.Note"
 
@@ -85,6 +87,7 @@ def test_a_property_set_before_finalize_is_stored_with_the_key(
     assert get(opened, NCRYPT_CERTIFICATE_PROPERTY) == b"certificate"
 
 
+@pytest.mark.exports_private_key
 def test_an_import_brings_its_properties(provider: Provider, name: str) -> None:
     source = begin(provider)
     put(source, "Export Policy", dword(3))

@@ -27,7 +27,7 @@ ALGORITHMS = ("RSA", "ECDSA_P256", "ECDSA_P384", "ED25519")
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 LATER = datetime.datetime(2036, 1, 1, tzinfo=datetime.UTC)
 
-pytestmark = pytest.mark.usefixtures("shared_instance")
+pytestmark = [pytest.mark.usefixtures("shared_instance"), pytest.mark.both_levels]
 
 
 def name_of(text: str) -> x509.Name:
@@ -163,6 +163,7 @@ def openssl(directory: Path, arguments: str) -> bytes:
     return ended.stdout
 
 
+@pytest.mark.exports_private_key
 def test_python_ssl_verifies_a_chain_made_here(tmp_path: Path) -> None:
     """The TLS server's own key is exportable, as Python's ssl wants a file; the CA's is not."""
     root = Key.create(None, "ECDSA_P256")
@@ -237,6 +238,7 @@ def test_ecdh_agrees_with_a_key_of_cryptography() -> None:
     assert private.exchange(ec.ECDH(), theirs.public_key()) == theirs.exchange(ec.ECDH(), public)
 
 
+@pytest.mark.exports_private_key
 def test_private_bytes_follow_the_export_policy() -> None:
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     password = serialization.BestAvailableEncryption(b"password")

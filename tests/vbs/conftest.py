@@ -6,19 +6,10 @@ from pathlib import Path
 import pytest
 
 from keyiso.router import process_router
-from keyiso.trustlet.arming.probes import probe_machine
-from keyiso.trustlet.arming.shields import ARMED, missing
 from tests.instance import RunningInstance
 from tests.roots.conftest import machine, other_tpm, swtpm
 
 __all__ = ["machine", "other_tpm", "swtpm"]
-
-
-@pytest.fixture(scope="session")
-def armed_machine() -> None:
-    """Skips what needs an armed worker, and says why."""
-    if absent := missing(probe_machine(), ARMED):
-        pytest.skip(f"this machine arms no worker: {'; '.join(map(str, absent))}")
 
 
 @pytest.fixture(scope="module")
