@@ -144,6 +144,7 @@ OF_AN_ARMED_WORKER = {
     "encodings",  # UTF-16 of the names that are rehearsed with
     "fcntl",
     "gc",
+    "keyiso.tpm",  # which has its machine roots
 }
 """The same, for what an armed worker has besides."""
 
@@ -222,7 +223,7 @@ level = "{level}"
 """
 WORKERS = {
     "software": "keyiso.trustlet.__main__",
-    "vbs": ", ".join(f"keyiso.trustlet.arming.{one}" for one in ("armed", "heap", "warm_up")),
+    "vbs": "keyiso.trustlet.armed_worker",
 }
 """What a worker of each level imports at its start."""
 
@@ -243,11 +244,15 @@ for algorithm, bits, paddings in (
     ("ECDSA_P384", 384, (Padding(),)),
     ("ECDSA_P521", 521, (Padding(),)),
 ):
-    terms = KeyTerms(b"o" * 16, "p", "user", 0, b"a\\0", "persisted", algorithm, bits, 2, 0, False)
+    terms = KeyTerms(
+        b"o" * 16, "p", "user", 0, b"a\\0", "persisted", algorithm, bits, 2, 0, False, level=level
+    )
     key = engine.unseal(engine.generate(terms, grant).blob)
     for padding in paddings:
         engine.sign(key, b"d" * (64 if padding.hash_name == "SHA512" else 32), padding)
-    foreign = KeyTerms(b"o" * 16, "p", "user", 0, b"", "ephemeral", "", 0, 2, 0, False)
+    foreign = KeyTerms(
+        b"o" * 16, "p", "user", 0, b"", "ephemeral", "", 0, 2, 0, False, level=level
+    )
     sealed = seal_import(private_key_bytes(key.private_key), engine.import_key, foreign)
     engine.import_sealed(foreign, grant, sealed)
 try:
