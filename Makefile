@@ -7,7 +7,7 @@ BENCH_ARGS ?=
 # Debian packages of the programs that tests drive. Tests whose program is missing are skipped.
 TEST_PACKAGES := groff-base openssl strace swtpm swtpm-tools tpm2-tools
 
-# What virtual machines need besides: 130 MB on the disk, so that only `make test-vm` gets it.
+# What virtual machines need besides: 90 MB on the disk, so that only `make test-vm` gets it.
 VM_PACKAGES := busybox-static e2fsprogs qemu-system-x86
 VM_KERNEL_PACKAGE := linux-image-cloud-amd64
 VM_KERNEL := build/vm-kernel

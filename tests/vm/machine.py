@@ -152,7 +152,7 @@ class Machine:
     def follow(
         self, command: str | Sequence[str], *, user: str = "root", seconds: float = COMMAND_SECONDS
     ) -> Generator[str, None, int | None]:
-        """The lines that a command prints, as they come."""
+        """The lines that a command prints, as they come; then its exit status."""
         assert self._channel
         self._channel.send(_request(command, user, seconds))
         # The agent ends what takes too long; it is given a while to say so.
@@ -200,16 +200,17 @@ class Machine:
             )
         )
         return [
+            *(program("qemu-system-x86_64"), "-accel", _ACCELERATOR),
             *(
-                program("qemu-system-x86_64"),
-                "-accel",
-                _ACCELERATOR,
                 "-machine",
                 "q35",
                 "-cpu",
                 _CPU,
+                "-smp",
+                str(_PROCESSORS),
+                "-m",
+                str(self._megabytes),
             ),
-            *("-m", str(self._megabytes), "-smp", str(_PROCESSORS)),
             *("-nodefaults", "-no-user-config", "-display", "none", "-sandbox", "on"),
             *("-kernel", str(kernels()[-1]), "-append", options),
             *("-chardev", f"file,id=console,path={self._console},append=on"),

@@ -29,10 +29,6 @@ keyiso recovery answer - --yes --key /root/recovery </tmp/request >&3
 exec 3>&-
 wait $!
 """
-MAKE = """
-Key.create("ordinary", "ECDSA_P256")
-Key.create("stored", "ECDSA_P256", protection=Protection.REQUIRE_VBS)
-"""
 USE = """
 def use(name):
     return outcome(lambda: signs(Key.open(name)))
@@ -56,8 +52,11 @@ def enrolled(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
     tpm = VirtualTpm(directory / "tpm")
     with Machine(directory / "machine", disk, tpm, megabytes=MEGABYTES) as machine:
         machine.start()
+        machine.told('tell(signs(Key.create("ordinary", "ECDSA_P256")))')
         machine.output(ENROL)
-        machine.told(MAKE + "tell(0)")
+        machine.told(
+            'tell(signs(Key.create("stored", "ECDSA_P256", protection=Protection.REQUIRE_VBS)))'
+        )
         machine.stop()
         yield machine
 

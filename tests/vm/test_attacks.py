@@ -1,0 +1,55 @@
+"""Attacks that need a kernel of Debian: it runs root's BPF programs, and has BPF LSM and Yama."""
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests.vm.conftest import NewMachine
+
+pytestmark = pytest.mark.vm
+
+CHECKOUT = Path(__file__).parents[2]
+SECONDS = 900.0
+IN_THE_KERNEL = "armed: BPF or armed: uprobe"
+"""Of the attacks of the suite."""
+
+
+def test_what_only_a_kernel_of_debian_allows(
+    new_machine: NewMachine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine = new_machine(megabytes=1024)
+    machine.start()
+    assert "bpf" in machine.output("cat /sys/kernel/security/lsm").strip().split(",")
+    for selected in (
+        ["tests/attack/test_bpf_lsm.py"],
+        ["tests/attack/test_attacks.py", "-k", IN_THE_KERNEL],
+    ):
+        ended = machine.run(
+            f"cd {CHECKOUT} && exec python -m pytest -m attack -rs -p no:cacheprovider"
+            f" {shlex.join(selected)}",
+            seconds=SECONDS,
+        )
+        with capsys.disabled():
+            print(ended.output)
+        assert ended.status == 0, ended.output
+        assert " passed" in ended.output and " skipped" not in ended.output
+
+
+def test_yama_may_forbid_the_guard(new_machine: NewMachine) -> None:
+    """It says so, and a key that requires armed workers is refused with that reason."""
+    machine = new_machine(megabytes=768)
+    machine.start()
+    machine.output("echo 3 >/proc/sys/kernel/yama/ptrace_scope")
+    refusal = machine.told("""
+try:
+    Key.create(None, "ECDSA_P256", protection=Protection.REQUIRE_VBS)
+except NCryptError as error:
+    tell([status_name(error.status), str(error)])
+""")
+    assert refusal[0] == "NTE_VBS_UNAVAILABLE"
+    assert "ptrace_scope" in refusal[1]
+    told = json.loads(machine.run("keyiso doctor --json").output)
+    (found,) = [one for one in told["findings"] if one["name"] == "guard-allowed"]
+    assert found["state"] == "no"
