@@ -8,7 +8,8 @@ import pytest
 from keyiso.trustlet.arming.bpf_lsm import BpfLsmShield, probe_bpf_lsm
 from keyiso.trustlet.arming.shields import Answer
 from tests.attack.conftest import StartSubject
-from tests.attack.kernel_tracing import bpf_probe_read, open_uprobe
+from tests.attack.kernel_tracing import attached_program, bpf_probe_read, open_uprobe
+from tests.attack.reading import regions
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root loads BPF programs")
 
@@ -24,9 +25,15 @@ def test_the_shield_stops_programs_that_read_an_armed_worker(start_subject: Star
     subject = start_subject("armed")
     before = bpf_probe_read(subject)
     assert before.succeeded, before.detail
+    somewhere = regions(subject.worker)[0].start
     with BpfLsmShield(subject.processes):
-        with pytest.raises(pytest.skip.Exception, match="refused here: Operation not permitted"):
-            bpf_probe_read(subject)
+        with (
+            pytest.raises(pytest.skip.Exception, match="refused here: Operation not permitted"),
+            attached_program(subject.worker, somewhere, 16),
+        ):
+            pass
+        with pytest.raises(PermissionError):
+            regions(subject.worker)
         with pytest.raises(PermissionError):
             open_uprobe(subject.worker, ctypes.CDLL(None).send)
         subject.use_keys()

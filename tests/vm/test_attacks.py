@@ -37,8 +37,8 @@ def test_what_only_a_kernel_of_debian_allows(
         assert " passed" in ended.output and " skipped" not in ended.output
 
 
-def test_yama_may_forbid_the_guard(new_machine: NewMachine) -> None:
-    """It says so, and a key that requires armed workers is refused with that reason."""
+def test_what_yama_forbids_is_named(new_machine: NewMachine) -> None:
+    """By the refusal of a key, and by the doctor, who finds the rest of this kernel as it is."""
     machine = new_machine(megabytes=768)
     machine.start()
     machine.output("echo 3 >/proc/sys/kernel/yama/ptrace_scope")
@@ -50,6 +50,8 @@ except NCryptError as error:
 """)
     assert refusal[0] == "NTE_VBS_UNAVAILABLE"
     assert "ptrace_scope" in refusal[1]
-    told = json.loads(machine.run("keyiso doctor --json").output)
-    (found,) = [one for one in told["findings"] if one["name"] == "guard-allowed"]
-    assert found["state"] == "no"
+    found = json.loads(machine.run("keyiso doctor --json").output)["findings"]
+    states = {one["name"]: one["state"] for one in found}
+    assert states["guard-allowed"] == "no"
+    assert states["bpf-lsm"] == "yes"
+    assert states["secure-boot"] == "no"
