@@ -7,7 +7,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "cng-differences.md"
-SHORT_NAMES = {"two_creators": "tests/restart/test_two_creators.py"}
+SHORT_NAMES = {
+    "two_creators": "tests/restart/test_two_creators.py",
+    **{name: f"tests/vbs/test_{name}.py" for name in ("vbs_keys", "stored_keys", "without_vbs")},
+}
 
 
 def file_of(short_name: str) -> Path:

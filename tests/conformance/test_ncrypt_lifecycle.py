@@ -13,10 +13,7 @@ from keyiso.flags import (
     NCRYPT_MACHINE_KEY_FLAG,
     NCRYPT_NO_KEY_VALIDATION,
     NCRYPT_OVERWRITE_KEY_FLAG,
-    NCRYPT_PREFER_VBS_FLAG,
-    NCRYPT_REQUIRE_VBS_FLAG,
     NCRYPT_SILENT_FLAG,
-    NCRYPT_USE_PER_BOOT_KEY_FLAG,
 )
 from keyiso.identifiers import (
     NCRYPT_KEY_TYPE_PROPERTY,
@@ -524,39 +521,6 @@ def test_a_key_outlives_its_provider_handle(provider_name: str, provider: Provid
 
 def test_free_buffer_is_there_for_ported_code(provider: Provider) -> None:
     ncrypt.NCryptFreeBuffer(ncrypt.NCryptEnumAlgorithms(provider))
-
-
-# --- isolation ---------------------------------------------------------------------------------
-
-
-@pytest.mark.software_only
-@pytest.mark.parametrize("kind", Kind, ids=str)
-@pytest.mark.parametrize(
-    "flags",
-    [
-        NCRYPT_REQUIRE_VBS_FLAG,
-        NCRYPT_USE_PER_BOOT_KEY_FLAG,
-        NCRYPT_REQUIRE_VBS_FLAG | NCRYPT_PREFER_VBS_FLAG,
-        NCRYPT_REQUIRE_VBS_FLAG | NCRYPT_USE_PER_BOOT_KEY_FLAG,
-        NCRYPT_PREFER_VBS_FLAG | NCRYPT_USE_PER_BOOT_KEY_FLAG,
-    ],
-    ids=["REQUIRE", "PER_BOOT", "REQUIRE PREFER", "REQUIRE PER_BOOT", "PREFER PER_BOOT"],
-)
-def test_isolation_that_is_required_never_falls_back(
-    provider: Provider, flags: int, kind: Kind, name: str
-) -> None:
-    with fails(Status.NTE_VBS_UNAVAILABLE):
-        ncrypt.NCryptCreatePersistedKey(
-            provider, "ECDSA_P256", kind.key_name(name), 0, kind.flag | flags
-        )
-    assert name not in names(provider, kind.flag)
-
-
-@pytest.mark.parametrize("kind", Kind, ids=str)
-def test_isolation_that_is_preferred_falls_back(provider: Provider, kind: Kind, name: str) -> None:
-    key = make(provider, ECDSA_P256, kind.key_name(name), kind.flag | NCRYPT_PREFER_VBS_FLAG)
-
-    ECDSA_P256.verify(key, ECDSA_P256.sign(key))
 
 
 def test_the_unique_name_is_the_keys_own(provider: Provider, name: str) -> None:

@@ -11,7 +11,6 @@ from keyiso.flags import (
     NCRYPT_ALLOW_SIGNING_FLAG,
     NCRYPT_MACHINE_KEY_FLAG,
     NCRYPT_OVERWRITE_KEY_FLAG,
-    NCRYPT_PREFER_VBS_FLAG,
     NCRYPT_SILENT_FLAG,
 )
 from keyiso.identifiers import (
@@ -300,7 +299,7 @@ def test_what_an_ephemeral_key_does_not_have(
 )
 def test_a_software_key_does_not_claim_isolation(provider: Provider, property_name: str) -> None:
     """How a program tells that PREFER fell back: nothing says that the key is isolated."""
-    key = make(provider, ECDSA_P256, None, NCRYPT_PREFER_VBS_FLAG)
+    key = make(provider, ECDSA_P256)
 
     with fails(Status.NTE_NOT_SUPPORTED):
         get(key, property_name)

@@ -66,10 +66,9 @@ def test_it_says_what_it_is() -> None:
         assert (report.level, report.lifetime) == ("vbs", "per-boot")
         assert not any("root can read" in threat for threat in report.not_stopped)
         key.delete()
-    with Key.create(None, "ECDSA_P256") as key:
-        assert dword(key, names.NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY) == 0
+    with Key.create(None, "ECDSA_P256", protection=Protection.REQUIRE_VBS) as key:
+        assert dword(key, names.NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY) == 1
         assert dword(key, names.NCRYPT_USE_PER_BOOT_KEY_PROPERTY) == 0
-        assert dword(key, names.NCRYPT_IMPL_TYPE_PROPERTY) == f.NCRYPT_IMPL_SOFTWARE_FLAG
 
 
 @pytest.mark.parametrize(
@@ -135,7 +134,9 @@ def test_a_stored_key_needs_an_enrolled_tpm_and_the_error_says_so() -> None:
 def test_where_none_is_enrolled_a_preference_falls_back_and_the_key_says_so() -> None:
     with Key.create("preferred", "ECDSA_P256", protection=Protection.PREFER_VBS) as key:
         assert key.protection.level == "software"
-        assert dword(key, names.NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY) == 0
+        with pytest.raises(NCryptError) as caught:
+            dword(key, names.NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY)
+        assert status_of_call(caught) == Status.NTE_NOT_SUPPORTED
         key.delete()
 
 

@@ -127,8 +127,23 @@ def _curve_name(key: SoftwareKey) -> bytes:
 
 
 def _impl_type(key: SoftwareKey) -> bytes:
-    isolated = NCRYPT_IMPL_VIRTUAL_ISOLATION_FLAG if key.level == "vbs" else 0
-    return dword(NCRYPT_IMPL_SOFTWARE_FLAG | isolated)
+    if key.level != "vbs":
+        raise not_supported_property(NCRYPT_IMPL_TYPE_PROPERTY)
+    return dword(NCRYPT_IMPL_SOFTWARE_FLAG | NCRYPT_IMPL_VIRTUAL_ISOLATION_FLAG)
+
+
+def _virtual_isolation(key: SoftwareKey) -> bytes:
+    """A software key has no such property: nothing claims that it is isolated."""
+    if key.level != "vbs":
+        raise not_supported_property(NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY)
+    return dword(1)
+
+
+def _per_boot_key(key: SoftwareKey) -> bytes:
+    ends_with_boot = key.lifetime == "per-boot"
+    if key.level != "vbs" and not ends_with_boot:
+        raise not_supported_property(NCRYPT_USE_PER_BOOT_KEY_PROPERTY)
+    return dword(ends_with_boot)
 
 
 def _lengths(key: SoftwareKey) -> bytes:
@@ -154,8 +169,8 @@ BUILT_IN: Final[Mapping[str, Callable[[SoftwareKey], bytes]]] = MappingProxyType
         NCRYPT_EXPORT_POLICY_PROPERTY: _export_policy,
         NCRYPT_KEY_TYPE_PROPERTY: _key_type,
         NCRYPT_IMPL_TYPE_PROPERTY: _impl_type,
-        NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY: lambda key: dword(key.level == "vbs"),
-        NCRYPT_USE_PER_BOOT_KEY_PROPERTY: lambda key: dword(key.lifetime == "per-boot"),
+        NCRYPT_USE_VIRTUAL_ISOLATION_PROPERTY: _virtual_isolation,
+        NCRYPT_USE_PER_BOOT_KEY_PROPERTY: _per_boot_key,
         KEYISO_ORIGIN_PROPERTY: lambda key: utf16(key.ready().header.origin),
     }
 )
