@@ -121,7 +121,7 @@ class Subject(Target):
         return self.load_sealed(self.sealed(value, algorithm))
 
     def use_keys(self) -> None:
-        """One operation with every planted key; fails when the worker does not answer."""
+        self.link.call(RenewLease())
         for operation in (
             Sign(self._rsa_slot, DIGEST, PKCS1),
             Sign(self._ec_slot, DIGEST, NO_PADDING),
