@@ -1,7 +1,9 @@
 """The model: every key that must exist, and the handles that must go on working."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
@@ -13,10 +15,12 @@ from keyiso import (
     Key,
     KeyNotFoundError,
     NCryptError,
+    Protection,
     Provider,
     ServiceUnavailableError,
     ncrypt,
 )
+from keyiso.crypto.key_header import Level
 from keyiso.crypto.key_types import PublicKey
 from keyiso.crypto.public_keys import public_key_der
 from keyiso.flags import NCRYPT_PERSIST_ONLY_FLAG
@@ -86,6 +90,14 @@ class Held:
             case _:
                 self.check_signature(self.key.sign(MESSAGE))
 
+    def check_lost(self) -> None:
+        """The key is there, and nobody can open it any more, who has the handle or the name."""
+        lost = Status.NTE_VBS_CANNOT_DECRYPT_KEY
+        assert _status_of(self.check) == (Status.KEYISO_E_EPHEMERAL_GONE if not self.name else lost)
+        if self.name is not None:
+            name = self.name
+            assert _status_of(lambda: Key.open(name)) == lost
+
     def check_stored(self) -> None:
         """What was stored with the key last is there."""
         assert note_of(self.key) == self.note
@@ -120,6 +132,10 @@ def check_signature(public: PublicKey, signature: bytes) -> None:
 class Keyring:
     """What must be true of the keys of an instance that nobody else uses."""
 
+    level: Level = "software"
+    """Of the keys. Those of ``vbs`` are per-boot ones, which need no TPM."""
+    title: str = "key"
+    """How the names begin of all keys that the ring has, and of no other one."""
     held: list[Held] = field(default_factory=list)
     gone: list[Key] = field(default_factory=list)
     """Handles of persisted keys that were deleted or replaced."""
@@ -130,7 +146,7 @@ class Keyring:
     _made: int = 0
 
     def new_name(self) -> str:
-        return f"key-{self.new_number()}"
+        return f"{self.title}-{self.new_number()}"
 
     def new_number(self) -> int:
         """One that nothing here had yet."""
@@ -144,9 +160,19 @@ class Keyring:
     def make(self, kind: str) -> Held:
         """A new key of an algorithm, or an ephemeral one, made without disturbance."""
         if kind == "ephemeral":
-            return self.keep(None, Key.create(None, "ECDSA_P256"))
+            return self.keep(None, self.create(None, "ECDSA_P256"))
         name = self.new_name()
-        return self.keep(name, Key.create(name, kind, export_policy=POLICY))
+        return self.keep(name, self.create(name, kind))
+
+    def create(self, name: str | None, algorithm: str, *, overwrite: bool = False) -> Key:
+        """A key as it is made for this ring."""
+        return Key.create(name, algorithm, overwrite=overwrite, **self.terms(name))
+
+    def terms(self, name: str | None) -> dict[str, Any]:
+        """What is asked for, for a new key of this ring."""
+        if self.level == "vbs":
+            return {"protection": Protection.REQUIRE_VBS, "per_boot": name is not None}
+        return {} if name is None else {"export_policy": POLICY}
 
     def keep(self, name: str | None, key: Key) -> Held:
         """From now on this handle must work, and name the key that it names now."""
@@ -195,7 +221,8 @@ class Keyring:
     def check_names(self, found: list[str]) -> None:
         """An enumeration has each key once; what is in flux it may have or not."""
         assert len(found) == len(set(found)), "a key is listed twice"
-        assert set(found) - self.in_flux == self.names - self.in_flux
+        mine = {name for name in found if name.startswith(f"{self.title}-")}
+        assert mine - self.in_flux == self.names - self.in_flux
 
     def thin_out(self) -> None:
         """Delete the oldest keys where there are many of a kind."""
@@ -208,6 +235,14 @@ class Keyring:
                 else:
                     self.forget(held, Key.open(held.name))
                     held.key.delete()
+
+
+def _status_of(call: Callable[[], object]) -> int:
+    try:
+        call()
+    except NCryptError as error:
+        return error.status
+    return Status.ERROR_SUCCESS
 
 
 def note_of(key: Key) -> bytes | None:

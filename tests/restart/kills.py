@@ -11,24 +11,31 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from keyiso import Key, NCryptError, Provider
+from keyiso.crypto.key_header import Level
+from keyiso.wire.operations import SupervisorStatus
 from tests.instance import DEADLINE_SECONDS, RunningInstance
+from tests.restart.keyring import Keyring
 from tests.restart.load_client import SHARED_KEYS
 from tests.restart.scoreboard import Doing, Scoreboard
 
 CLIENTS = 4
-VICTIMS = {
-    "keyiso": 35,
-    "one worker": 30,
-    "generator": 5,
-    "keyiso and all workers": 15,
-    "supervisor": 15,
+VICTIMS: Mapping[Level, Mapping[str, int]] = {
+    "software": {
+        "keyiso": 35,
+        "one worker": 30,
+        "generator": 5,
+        "keyiso and all workers": 15,
+        "supervisor": 15,
+    },
+    # Of the pairs one is left alive: the root of the boot is in their memory.
+    "vbs": {"keyiso": 30, "one worker": 40, "generator": 15, "keyiso and one worker": 15},
 }
 
 
@@ -65,45 +72,56 @@ def run_kills(
     seed: int,
     kills: int,
     operations: int,
+    level: Level = "software",
     client_environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Outcome:
     """Kill so many times while clients do at least so many operations."""
     chance = random.Random(seed)
     outcome = Outcome(seed)
-    for name, algorithm in SHARED_KEYS.items():
-        Key.create(name, algorithm).close()
-    board = Scoreboard(path / "scoreboard", CLIENTS)
     environ = {**instance.environ, **client_environ}
-    clients = [_start_client(environ, number, chance, path) for number in range(CLIENTS)]
+    with clients_at_work(environ, path, chance, level) as (board, clients):
+        while sum(outcome.kills.values()) < kills:
+            # A random number of operations, and a random instant within the next ones.
+            wait_for_operations(board, board.operations() + chance.randint(0, 30))
+            threading.Event().wait(chance.uniform(0, 0.02))
+            _kill(instance, level, board, chance, outcome)
+        wait_for_operations(board, operations)
+        board.stop()
+        reports = [report_of(client) for client in clients]
+    _add_up(outcome, reports)
+    return outcome
+
+
+@contextlib.contextmanager
+def clients_at_work(
+    environ: Mapping[str, str], path: Path, chance: random.Random, level: Level
+) -> Iterator[tuple[Scoreboard, list[subprocess.Popen[str]]]]:
+    """Clients that use keys of a level until the board, or their end, stops them."""
+    for name, algorithm in SHARED_KEYS.items():
+        Keyring(level).create(name, algorithm).close()
+    board = Scoreboard(path / "scoreboard", CLIENTS)
+    clients = [_start_client(environ, level, number, chance, path) for number in range(CLIENTS)]
     try:
         for client in clients:
             assert client.stdout is not None
             assert client.stdout.readline() == "ready\n"
-        while sum(outcome.kills.values()) < kills:
-            # A random number of operations, and a random instant within the next ones.
-            _wait_for_operations(board, board.operations() + chance.randint(0, 30))
-            threading.Event().wait(chance.uniform(0, 0.02))
-            _kill(instance, board, chance, outcome)
-        _wait_for_operations(board, operations)
-        board.stop()
-        reports = [_report(client) for client in clients]
+        yield board, clients
     finally:
         board.close()
         for client in clients:
             client.kill()
             client.communicate()
-    _add_up(outcome, reports)
-    return outcome
 
 
 def _start_client(
-    environ: Mapping[str, str], number: int, chance: random.Random, path: Path
+    environ: Mapping[str, str], level: Level, number: int, chance: random.Random, path: Path
 ) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [
             sys.executable,
             "-m",
             "tests.restart.load_client",
+            level,
             str(number),
             str(chance.getrandbits(32)),
             str(path / "scoreboard"),
@@ -116,14 +134,18 @@ def _start_client(
 
 
 def _kill(
-    instance: RunningInstance, board: Scoreboard, chance: random.Random, outcome: Outcome
+    instance: RunningInstance,
+    level: Level,
+    board: Scoreboard,
+    chance: random.Random,
+    outcome: Outcome,
 ) -> None:
-    (kind,) = chance.choices(list(VICTIMS), list(VICTIMS.values()))
+    (kind,) = chance.choices(list(VICTIMS[level]), list(VICTIMS[level].values()))
     try:
-        pids = instance.pids()
+        status = instance.status()
     except NCryptError:
         return  # no supervisor at this instant; a client is just starting the next one
-    victims = [pids[service] for service in _services(kind, pids, chance) if service in pids]
+    victims = _pids(kind, _of_level(level, status), chance)
     if not victims:
         return  # it is just being restarted
     waiting_for = {"one worker": Doing.WORKER, "generator": Doing.KEYISO, "keyiso": Doing.KEYISO}
@@ -138,20 +160,32 @@ def _kill(
         outcome.in_flight += bool(under_way)
 
 
-def _services(kind: str, pids: dict[str, int], chance: random.Random) -> list[str]:
-    holders = [name for name in pids if name.startswith("software-") and "gen" not in name]
-    match kind:
-        case "one worker":
-            return [chance.choice(holders)] if holders else []
-        case "generator":
-            return ["software-generator"]
-        case "keyiso and all workers":
-            return ["keyiso", *holders, "software-generator"]
-        case _:
-            return [kind]
+def _of_level(level: Level, status: SupervisorStatus) -> dict[str, int]:
+    """The processes that may be killed now."""
+    found = {one.service: one.pid for one in status.processes if one.service == "keyiso"}
+    workers = [one for one in status.processes if one.service.startswith(f"{level}-")]
+    if level == "vbs":
+        workers = [one for one in workers if one.worker_pid]  # it is armed, and has the roots
+        workers = workers if len(workers) > 1 else []
+    found |= {one.service: one.pid for one in workers} | {"supervisor": status.pid}
+    return {service: pid for service, pid in found.items() if pid}
 
 
-def _wait_for_operations(board: Scoreboard, count: int) -> None:
+def _pids(kind: str, pids: dict[str, int], chance: random.Random) -> list[int]:
+    workers = [name for name in pids if name not in ("keyiso", "supervisor")]
+    generators = [name for name in workers if name.endswith("-generator")]
+    holders = [name for name in workers if name not in generators]
+    one = [chance.choice(holders)] if holders else []
+    services = {
+        "one worker": one,
+        "generator": generators,
+        "keyiso and all workers": ["keyiso", *workers],
+        "keyiso and one worker": ["keyiso", *one],
+    }.get(kind, [kind])
+    return [pids[service] for service in services if service in pids]
+
+
+def wait_for_operations(board: Scoreboard, count: int) -> None:
     """Wait until the clients have done so many; they always get on, or the test fails."""
     until = time.monotonic() + 2 * DEADLINE_SECONDS
     while board.operations() < count:
@@ -159,7 +193,7 @@ def _wait_for_operations(board: Scoreboard, count: int) -> None:
         threading.Event().wait(0.001)
 
 
-def _report(client: subprocess.Popen[str]) -> dict[str, Any]:
+def report_of(client: subprocess.Popen[str]) -> dict[str, Any]:
     assert client.stdout is not None
     readable, _, _ = select.select([client.stdout], [], [], 2 * DEADLINE_SECONDS)
     assert readable, "a client did not end"

@@ -1,4 +1,6 @@
-"""A client under load: ``python -m tests.restart.load_client NUMBER SEED SCOREBOARD CLIENTS``.
+"""A client under load.
+
+``python -m tests.restart.load_client LEVEL NUMBER SEED SCOREBOARD CLIENTS``
 
 It works with handles that it opened once, makes and deletes keys under names of its own, and
 checks every signature against the public key that it first saw. When it is told to stop it
@@ -17,7 +19,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from keyiso import Key, NCryptError
+from keyiso.crypto.key_header import Level
 from keyiso.crypto.key_types import PublicKey
+from tests.restart.keyring import Keyring
 from tests.restart.scoreboard import Doing, Scoreboard
 
 SHARED_KEYS = {"shared-p256": "ECDSA_P256", "shared-rsa": "RSA"}
@@ -27,17 +31,18 @@ KEPT_KEYS = 20
 class Client:
     """Handles that are never opened again, and keys of its own that come and go."""
 
-    def __init__(self, number: int, seed: int, board: Scoreboard) -> None:
+    def __init__(self, level: Level, number: int, seed: int, board: Scoreboard) -> None:
         self.failures: list[str] = []
         self.wrong_keys = 0
         self.operations = 0
+        self._ring = Keyring(level)
         self._number = number
         self._random = random.Random(seed)
         self._board = board
         self._made = 0
         self.own: dict[str, str] = {}
         self._handles = {name: Key.open(name) for name in SHARED_KEYS}
-        self._handles["ephemeral"] = Key.create(None, "ECDSA_P256")
+        self._handles["ephemeral"] = self._ring.create(None, "ECDSA_P256")
         self._public = {name: key.public_key() for name, key in self._handles.items()}
 
     def run(self) -> None:
@@ -80,14 +85,14 @@ class Client:
             return self._delete()
         self._made += 1
         name = f"client-{self._number}-{self._made}"
-        with Key.create(name, "ECDSA_P256") as key:
+        with self._ring.create(name, "ECDSA_P256") as key:
             self.own[name] = key.unique_name
 
     def _overwrite(self) -> None:
         if not self.own:
             return
         name = self._random.choice(sorted(self.own))
-        with Key.create(name, "ECDSA_P384", overwrite=True) as key:
+        with self._ring.create(name, "ECDSA_P384", overwrite=True) as key:
             self.own[name] = key.unique_name
 
     def _delete(self) -> None:
@@ -99,7 +104,7 @@ class Client:
 
     def _new_ephemeral(self) -> None:
         self._handles["ephemeral"].close()
-        key = self._handles["ephemeral"] = Key.create(None, "ECDSA_P256")
+        key = self._handles["ephemeral"] = self._ring.create(None, "ECDSA_P256")
         self._public["ephemeral"] = key.public_key()
 
 
@@ -115,9 +120,9 @@ def check(public: PublicKey, digest: bytes, signature: bytes) -> None:
 
 
 def main() -> None:
-    number, seed, path, clients = sys.argv[1:]
+    level, number, seed, path, clients = sys.argv[1:]
     board = Scoreboard(Path(path), int(clients))
-    client = Client(int(number), int(seed), board)
+    client = Client("vbs" if level == "vbs" else "software", int(number), int(seed), board)
     print("ready", flush=True)
     client.run()
     report = {

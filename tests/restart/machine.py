@@ -1,18 +1,28 @@
 """The state machine that drives a stand: it chooses what is done, who is killed, and when."""
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Sequence
+from typing import ClassVar, TypeVar
 
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from tests.restart.asking import Asker, Child, Thread
-from tests.restart.operations import OPERATIONS
-from tests.restart.stand import HUNG, KILLED, Attempt, Stand
+from tests.restart.operations import Attempt
+from tests.restart.scene import Scene
+from tests.restart.stand import Stand
 from tests.restart.victims import Victim
 
-_ATTEMPT = st.builds(Attempt, st.sampled_from(list(OPERATIONS)), st.integers(0, 7))
+_T = TypeVar("_T")
+
+
+def _one_of(choices: Callable[[Scene], Sequence[_T]]) -> st.SearchStrategy[_T]:
+    """Of what the scene has that the machine plays."""
+    return st.runner().flatmap(lambda machine: st.sampled_from(choices(machine.stand.scene)))
+
+
+_KILLED = _one_of(lambda scene: scene.killed)
+_ATTEMPT = st.builds(Attempt, _one_of(lambda scene: scene.operations), st.integers(0, 7))
 _ATTEMPTS = st.lists(
     _ATTEMPT,
     min_size=1,
@@ -38,7 +48,7 @@ class Machine(RuleBasedStateMachine):
         self._step = 0
 
     @rule(
-        victim=st.sampled_from(KILLED),
+        victim=_KILLED,
         attempts=_ATTEMPTS,
         tenths=_TENTHS,
         asker=st.sampled_from([Thread, Thread, Child]),
@@ -72,7 +82,11 @@ class Machine(RuleBasedStateMachine):
 class HangingMachine(Machine):
     """Sometimes processes hang. Each time takes the watchdog's ten seconds."""
 
-    @rule(victim=st.sampled_from([*KILLED * 3, *HUNG]), attempts=_ATTEMPTS, tenths=_TENTHS)
+    @rule(
+        victim=_one_of(lambda scene: [*scene.killed, *scene.killed, *scene.killed, *scene.hung]),
+        attempts=_ATTEMPTS,
+        tenths=_TENTHS,
+    )
     def hang_meanwhile(self, victim: Victim, attempts: list[Attempt], tenths: int) -> None:
         self._do(lambda: self.stand.disturb(victim, attempts, tenths))
 

@@ -11,6 +11,7 @@ from tests.restart.operations import OPERATIONS
 class Matrix:
     """Operation rows, victim columns."""
 
+    operations: Sequence[str]
     columns: Sequence[str]
     hangs: Collection[str]
     """Columns of what is no kill: many operations wait for one process that is stopped."""
@@ -23,11 +24,11 @@ class Matrix:
 
     def empty(self, column: str) -> list[str]:
         """Operations that never met this victim."""
-        return [one for one in OPERATIONS if not self.kills[one, column]]
+        return [one for one in self.operations if not self.kills[one, column]]
 
     def never_in_flight(self, column: str) -> list[str]:
         """Operations that this victim never left in the middle of a request."""
-        asking = [one for one, operation in OPERATIONS.items() if not operation.local]
+        asking = [one for one in self.operations if not OPERATIONS[one].local]
         return [one for one in asking if not self.in_flight[one, column]]
 
     @property
@@ -41,13 +42,13 @@ class Matrix:
 
     def __str__(self) -> str:
         """A cell is "kills/in flight"; an operation that asks nobody has nothing in flight."""
-        width = max(len(one) for one in OPERATIONS)
+        width = max(len(one) for one in self.operations)
         widths = [max(len(column), 9) for column in self.columns]
         titles = "  ".join(
             column.rjust(size) for column, size in zip(self.columns, widths, strict=True)
         )
         lines = [f"{'':{width}}  {titles}"]
-        for one in OPERATIONS:
+        for one in self.operations:
             cells = (self._cell(one, column) for column in self.columns)
             row = "  ".join(cell.rjust(size) for cell, size in zip(cells, widths, strict=True))
             lines.append(f"{one:{width}}  {row}")

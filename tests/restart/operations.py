@@ -4,24 +4,25 @@ An operation is prepared without disturbance, then asked while something is kill
 forked child, and checked afterwards. Whatever it raises is a failure: nobody is to notice.
 """
 
+import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from keyiso import AccessRule, Key
+from keyiso import AccessRule, Key, NCryptError
 from keyiso.crypto.public_keys import public_key_der
 from keyiso.flags import NCRYPT_PERSIST_ONLY_FLAG
 from keyiso.ncrypt import NCryptIsKeyHandle, NCryptSetProperty
+from keyiso.status import Status
 from tests.restart.keyring import (
     DIGEST,
     MESSAGE,
     NOTE,
     PEER,
-    POLICY,
     Facts,
     Held,
     Keyring,
@@ -60,15 +61,41 @@ class Operation:
     """It asks a worker, over the key channel."""
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """An operation to be disturbed."""
+
+    operation: str
+    number: int
+    """Chooses among the keys."""
+
+    def __str__(self) -> str:
+        return f"{self.operation} ({self.number})"
+
+
+@contextlib.contextmanager
+def prepared(ring: Keyring, attempts: Iterable[Attempt]) -> Iterator[list[Work]]:
+    """Operations that are to be done at the same time."""
+    works: list[Work] = []
+    try:
+        for one in attempts:
+            works.append(OPERATIONS[one.operation].prepare(ring, one.number))
+        ring.in_flux |= {work.changing for work in works} - {""}
+        yield works
+    finally:
+        ring.in_flux.clear()
+        for work in works:
+            if work.held is not None:
+                work.held.busy = False
+
+
 # --- keys that come ----------------------------------------------------------------------------
 
 
 def _create(algorithm: str) -> Callable[[Keyring, int], Work]:
     def prepare(ring: Keyring, number: int) -> Work:
         name = ring.new_name()
-        return _new_key(
-            ring, name, lambda: Key.create(name, algorithm, export_policy=POLICY), changing=name
-        )
+        return _new_key(ring, name, lambda: ring.create(name, algorithm), changing=name)
 
     return prepare
 
@@ -76,11 +103,7 @@ def _create(algorithm: str) -> Callable[[Keyring, int], Work]:
 def _overwrite(ring: Keyring, number: int) -> Work:
     held = ring.take("ECDSA_P256", number)
     name = str(held.name)
-    new = _new_key(
-        ring,
-        name,
-        lambda: Key.create(name, "ECDSA_P256", overwrite=True, export_policy=POLICY),
-    )
+    new = _new_key(ring, name, lambda: ring.create(name, "ECDSA_P256", overwrite=True))
 
     def check(facts: Facts) -> None:
         ring.forget(held, held.key)
@@ -98,7 +121,7 @@ def _import(ring: Keyring, number: int) -> Work:
         serialization.NoEncryption(),
     )
     new = _new_key(
-        ring, name, lambda: Key.import_key(name, pkcs8, export_policy=POLICY), changing=name
+        ring, name, lambda: Key.import_key(name, pkcs8, **ring.terms(name)), changing=name
     )
 
     def check(facts: Facts) -> None:
@@ -109,7 +132,7 @@ def _import(ring: Keyring, number: int) -> Work:
 
 
 def _create_ephemeral(ring: Keyring, number: int) -> Work:
-    return _new_key(ring, None, lambda: Key.create(None, "ECDSA_P256"))
+    return _new_key(ring, None, lambda: ring.create(None, "ECDSA_P256"))
 
 
 def _new_key(
@@ -244,6 +267,8 @@ def _agree(ring: Keyring, number: int) -> Work:
 
 def _export(ring: Keyring, number: int) -> Work:
     held = ring.take("ECDSA_P256", number)
+    if ring.level == "vbs":
+        return Work(lambda: _refusal_of(held.key.export), _equals(Status.NTE_NOT_SUPPORTED), held)
 
     def check(pkcs8: bytes) -> None:
         private = serialization.load_der_private_key(pkcs8, None)
@@ -251,6 +276,16 @@ def _export(ring: Keyring, number: int) -> Work:
         assert public_key_der(private.public_key()) == held.facts.public
 
     return Work(held.key.export, check, held)
+
+
+def _refusal_of(ask: Callable[[], Any]) -> Status:
+    try:
+        ask()
+    except NCryptError as error:
+        if error.status == Status.NTE_NOT_SUPPORTED:
+            return Status.NTE_NOT_SUPPORTED
+        raise
+    return Status.ERROR_SUCCESS
 
 
 def _enumerate(ring: Keyring, number: int) -> Work:

@@ -7,45 +7,29 @@ import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+import pytest
+
+from keyiso.router import process_router
 from tests.instance import RunningInstance
-from tests.restart.asking import Asked, Asker, Child, Thread
+from tests.restart.asking import Asked, Asker, Child, Thread, note_requests
 from tests.restart.executioner import Blow, Executioner
 from tests.restart.keyring import Keyring
 from tests.restart.matrix import Matrix
-from tests.restart.operations import OPERATIONS, Work
-from tests.restart.victims import Victim, Victims, wait_for_end
+from tests.restart.operations import OPERATIONS, Attempt, Work, prepared
+from tests.restart.scene import FORKED, OTHER, SOFTWARE, Scene
+from tests.restart.seed import SEED
+from tests.restart.victims import Victim, Victims, close_all, wait_for_end
 
-KILLED = [
-    victim
-    for victim in Victim
-    if victim.signal == signal.SIGKILL
-    # An instance has a worker for each processor.
-    and (victim is not Victim.OTHER or (os.cpu_count() or 1) > 1)
-]
-HUNG = [victim for victim in Victim if victim.signal == signal.SIGSTOP]
-FORKED = "forked child"
-"""The column of operations in forked children, whoever is killed."""
-
-COLUMNS = [*(victim.value for victim in KILLED), FORKED, *(victim.value for victim in HUNG)]
+SOAK_SECONDS = float(os.environ.get("KEYISO_SOAK_SECONDS", "3600"))
+SHARE_IN_FLIGHT = 0.3
 
 _MEASUREMENTS = 3
 _ROUNDS = 2 * len(OPERATIONS)
 """More than are needed to fill a column with one operation at a time."""
 _NOTICE_SECONDS = 0.00005
 """What a signal needs to arrive on an idle machine."""
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """An operation to be disturbed."""
-
-    operation: str
-    number: int
-    """Chooses among the keys."""
-
-    def __str__(self) -> str:
-        return f"{self.operation} ({self.number})"
 
 
 @dataclass
@@ -69,18 +53,22 @@ class Usual:
 class Stand:
     """An instance with keys that must survive, and a record of what was done to it."""
 
-    def __init__(self, instance: RunningInstance, ring: Keyring | None = None) -> None:
-        self.matrix = Matrix(COLUMNS, {victim.value for victim in HUNG})
-        self._ring = ring or Keyring()
+    def __init__(
+        self, instance: RunningInstance, scene: Scene = SOFTWARE, ring: Keyring | None = None
+    ) -> None:
+        self.scene = scene
+        hangs = {victim.value for victim in scene.hung}
+        self.matrix = Matrix(scene.operations, scene.columns, hangs)
+        self._ring = ring or Keyring(scene.level)
         self._journal: deque[str] = deque(maxlen=40)
         """The last that was done, for whoever has to understand a failure."""
         self._failure: BaseException | None = None
-        self._victims = Victims(instance)
+        self._victims = Victims(instance, scene.level)
         self._victims.settle()
         self._anchor = self._ring.make("ECDSA_P256")
         self._anchor.busy = True
-        self._usual = {operation: Usual() for operation in OPERATIONS}
-        for operation in _MEASUREMENTS * list(OPERATIONS):
+        self._usual = {operation: Usual() for operation in scene.operations}
+        for operation in _MEASUREMENTS * list(scene.operations):
             self.do(Attempt(operation, 0))
         self._executioner = Executioner()
 
@@ -89,7 +77,7 @@ class Stand:
 
     def do(self, attempt: Attempt) -> None:
         """An operation that nobody disturbs."""
-        with self._noted(str(attempt)), self._prepared([attempt]) as (work,):
+        with self._noted(str(attempt)), prepared(self._ring, [attempt]) as (work,):
             asker = Thread(work.ask, _nothing)
             asker.go()
             asked = asker.outcome()
@@ -111,7 +99,7 @@ class Stand:
         # The first that asks anybody gives the sign.
         attempts = sorted(attempts, key=lambda one: OPERATIONS[one.operation].local)
         what = f"{column}, {tenths}/10: {', '.join(map(str, attempts))}"
-        with self._noted(what), self._prepared(attempts) as works:
+        with self._noted(what), prepared(self._ring, attempts) as works:
             pidfds = self._find(victim, settled=settled)
             delay = self._usual[attempts[0].operation].at(tenths) - _NOTICE_SECONDS
             self._executioner.order(delay, victim.signal, pidfds)
@@ -124,7 +112,10 @@ class Stand:
                 one.go()
             outcomes = [one.outcome() for one in askers]
             blow = self._executioner.report()
-            wait_for_end(pidfds)
+            if victim.ends:
+                wait_for_end(pidfds)
+            else:
+                close_all(pidfds)
             for attempt, work, asked in zip(attempts, works, outcomes, strict=True):
                 self._note(attempt, column, blow, asked)
                 self._check(work, asked)
@@ -150,21 +141,27 @@ class Stand:
 
         On a busy machine signals and threads come late.
         """
-        columns = [column for column in COLUMNS if column not in self.matrix.hangs]
+        columns = [one for one in self.scene.columns if one not in self.matrix.hangs]
         for _ in range(_ROUNDS):
             for column in columns:
                 if self.matrix.share_in_flight >= share:
                     return
                 self._kill_during(self.matrix.never_in_flight(column), column, chance)
 
+    def empty_columns(self) -> list[str]:
+        """Victims that an operation has not met."""
+        return [column for column in self.scene.columns if self.matrix.empty(column)]
+
     def _kill_during(self, operations: list[str], column: str, chance: random.Random) -> None:
         """Disturb some of the operations, if there are any."""
         attempts = [
             Attempt(operation, chance.randrange(8))
-            for operation in _together(operations, column, chance)
+            for operation in _together(
+                operations, chance, many=column in self.matrix.hangs, forked=column == FORKED
+            )
         ]
         if attempts and column == FORKED:
-            victim = chance.choice([Victim.KEYISO, Victim.SERVICES])
+            victim = chance.choice(self.scene.forked)
             self.disturb(victim, attempts, 5, asker=Child)
         elif attempts:
             self.disturb(Victim(column), attempts, 5)
@@ -185,9 +182,9 @@ class Stand:
             work.held.check()
 
     def _find(self, victim: Victim, *, settled: bool) -> list[int]:
-        if victim in (Victim.HOLDER, Victim.OTHER):
+        if victim.holds_a_channel:
             self._single_out()
-        elif settled:
+        elif settled or self.scene.level == "vbs":  # the one that is left alive has the roots
             self._victims.settle()
         pidfds = self._victims.pidfds(victim)
         if not pidfds:
@@ -209,20 +206,6 @@ class Stand:
             os.close(first)
 
     @contextlib.contextmanager
-    def _prepared(self, attempts: Sequence[Attempt]) -> Iterator[list[Work]]:
-        works: list[Work] = []
-        try:
-            for one in attempts:
-                works.append(OPERATIONS[one.operation].prepare(self._ring, one.number))
-            self._ring.in_flux |= {work.changing for work in works} - {""}
-            yield works
-        finally:
-            self._ring.in_flux.clear()
-            for work in works:
-                if work.held is not None:
-                    work.held.busy = False
-
-    @contextlib.contextmanager
     def _noted(self, what: str) -> Iterator[None]:
         """Keep a journal. After the first failure nothing is done any more."""
         if self._failure is not None:
@@ -236,14 +219,16 @@ class Stand:
             raise
 
 
-def _together(operations: list[str], column: str, chance: random.Random) -> list[str]:
+def _together(
+    operations: list[str], chance: random.Random, *, many: bool, forked: bool
+) -> list[str]:
     """Some that do not wait for each other: requests of one process to KeyIso take turns, and a
     second one to a worker would take a channel to another one.
     """
     operations = chance.sample(operations, len(operations))
-    if column == FORKED:
+    if forked:
         return operations[:4]
-    if Victim(column) in HUNG:
+    if many:
         return operations
     on_channel = [one for one in operations if OPERATIONS[one].on_channel]
     local = [one for one in operations if OPERATIONS[one].local]
@@ -254,3 +239,25 @@ def _together(operations: list[str], column: str, chance: random.Random) -> list
 
 def _nothing() -> None:
     """Nobody waits for a sign."""
+
+
+@contextlib.contextmanager
+def stand_at(home: Path, scene: Scene, summaries: list[str]) -> Iterator[Stand]:
+    """A stand with an instance of its own, whose matrix is printed at the end of the run."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("KEYISO_HOME", str(home))
+        process_router.cache_clear()
+        instance = RunningInstance(home)
+        instance.start()
+        note_requests(monkeypatch)
+        try:
+            made = Stand(instance, scene)
+            yield made
+            made.close()
+            summaries.append(
+                f"{scene.level}, KEYISO_SEED={SEED} repeats these choices\n{made.matrix}"
+                + ("" if OTHER else "\none processor: there is no other worker")
+            )
+        finally:
+            process_router.cache_clear()
+            instance.end()

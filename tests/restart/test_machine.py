@@ -4,7 +4,6 @@
 time: the instant of a kill is chosen in tenths of an operation's usual duration.
 """
 
-import os
 import random
 import time
 from collections.abc import Iterator
@@ -12,47 +11,27 @@ from collections.abc import Iterator
 import pytest
 
 from keyiso import NCryptError
-from keyiso.router import process_router
 from tests.instance import RunningInstance
-from tests.restart.asking import note_requests
 from tests.restart.keyring import Keyring
 from tests.restart.machine import HangingMachine, Machine, walk
+from tests.restart.scene import SOFTWARE
 from tests.restart.seed import SEED
-from tests.restart.stand import COLUMNS, HUNG, KILLED, Stand
+from tests.restart.stand import SHARE_IN_FLIGHT, SOAK_SECONDS, Stand, stand_at
 from tests.restart.victims import Victim
-
-SOAK_SECONDS = float(os.environ.get("KEYISO_SOAK_SECONDS", "3600"))
-SHARE_IN_FLIGHT = 0.3
 
 
 @pytest.fixture(scope="module")
 def stand(tmp_path_factory: pytest.TempPathFactory, summaries: list[str]) -> Iterator[Stand]:
     """One for all tests of this file: the longer its keys live through, the better."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        home = tmp_path_factory.mktemp("stand")
-        monkeypatch.setenv("KEYISO_HOME", str(home))
-        process_router.cache_clear()
-        instance = RunningInstance(home)
-        instance.start()
-        note_requests(monkeypatch)
-        try:
-            made = Stand(instance)
-            yield made
-            made.close()
-            summaries.append(
-                f"KEYISO_SEED={SEED} repeats these choices\n{made.matrix}"
-                + ("" if Victim.OTHER in KILLED else "\none processor: there is no other worker")
-            )
-        finally:
-            process_router.cache_clear()
-            instance.end()
+    with stand_at(tmp_path_factory.mktemp("stand"), SOFTWARE, summaries) as made:
+        yield made
 
 
 def test_no_operation_notices_who_is_killed_on_a_random_walk(stand: Stand) -> None:
     walk(stand, Machine, start=SEED, walks=4, steps=12)
 
 
-@pytest.mark.parametrize("victim", HUNG, ids=lambda victim: victim.value)
+@pytest.mark.parametrize("victim", SOFTWARE.hung, ids=lambda victim: victim.value)
 def test_a_hung_process_is_replaced_and_every_operation_goes_on(
     stand: Stand, victim: Victim
 ) -> None:
@@ -65,11 +44,11 @@ def test_a_hung_process_is_replaced_and_every_operation_goes_on(
 def test_every_operation_meets_every_victim(stand: Stand) -> None:
     """What the random walk has left out."""
     chance = random.Random(SEED)
-    stand.fill(COLUMNS, chance)
+    stand.fill(stand.scene.columns, chance)
     stand.insist(SHARE_IN_FLIGHT, chance)
     stand.look()
 
-    assert [column for column in COLUMNS if stand.matrix.empty(column)] == []
+    assert stand.empty_columns() == []
     assert stand.matrix.share_in_flight >= SHARE_IN_FLIGHT
 
 
@@ -80,10 +59,10 @@ def test_no_operation_notices_who_is_killed_for_a_long_time(stand: Stand) -> Non
     while time.monotonic() < until:
         walk(stand, HangingMachine, start=start, walks=5, steps=30)
         start += 1
-    stand.fill(COLUMNS, random.Random(SEED))
+    stand.fill(stand.scene.columns, random.Random(SEED))
     stand.look()
 
-    assert [column for column in COLUMNS if stand.matrix.empty(column)] == []
+    assert stand.empty_columns() == []
     assert stand.matrix.share_in_flight >= SHARE_IN_FLIGHT
 
 
@@ -92,7 +71,7 @@ def test_without_re_binding_the_same_walk_is_noticed(
 ) -> None:
     """The negative control: what happens to a client that trusts what it once opened."""
     monkeypatch.setenv("KEYISO_DEADLINE", "0")
-    stand = Stand(instance, Keyring(rebinds=False))
+    stand = Stand(instance, ring=Keyring(rebinds=False))
     try:
         stand.look()
         with pytest.raises((NCryptError, AssertionError), match=r"(?i)service_?unavailable"):
