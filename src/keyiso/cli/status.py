@@ -1,7 +1,7 @@
 """``keyiso status``: an instance as it is. Asking starts nothing."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -59,6 +59,8 @@ class _Process:
     service: str
     pid: int
     """0 while it is not running."""
+    worker_pid: int
+    """Of the worker that it guards; 0 for what is no pair, and until that worker is armed."""
     uid: int | None
     restarts: int
     started: float
@@ -67,6 +69,10 @@ class _Process:
     """None where the process did not say."""
     worker: WorkerStatus | None
     """What a process that holds keys says of itself."""
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        return tuple(pid for pid in (self.pid, self.worker_pid) if pid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,7 @@ def _service_status(instance: Instance) -> ServiceStatus:
 def _processes(supervisor: SupervisorStatus, service: ServiceStatus | None) -> tuple[_Process, ...]:
     workers = {} if service is None else {worker.service: worker for worker in service.workers}
     itself = _Process(
-        "supervisor", supervisor.pid, _uid_of(supervisor.pid), 0, supervisor.started, None, None
+        "supervisor", supervisor.pid, 0, _uid_of(supervisor.pid), 0, supervisor.started, None, None
     )
     return (
         itself,
@@ -133,13 +139,14 @@ def _process(
 ) -> _Process:
     """What the supervisor knows of a process, and what that process says, if it is the same."""
     instance_id = None
-    if worker is not None and worker.pid == entry.pid:
+    if worker is not None and worker.pid == (entry.worker_pid or entry.pid):
         instance_id = worker.instance_id
     elif service is not None and service.pid == entry.pid:
         instance_id = service.instance_id
     return _Process(
         entry.service,
         entry.pid,
+        entry.worker_pid,
         entry.uid,
         entry.restarts,
         entry.started,
@@ -156,8 +163,12 @@ def _uid_of(pid: int) -> int | None:
     return None if value is None else int(value.split()[1])
 
 
-def _memory_of(pid: int) -> int | None:
-    """Resident bytes: what the process has in memory, what it shares with others included."""
+def _memory_of(pids: Iterable[int]) -> int | None:
+    """Resident bytes: what the processes have in memory, what they share with others included."""
+    return _sum(map(_resident_bytes, pids))
+
+
+def _resident_bytes(pid: int) -> int | None:
     value = _proc_status(pid, "VmRSS")
     return None if value is None else int(value.split()[0]) * 1024
 
@@ -173,12 +184,22 @@ def _proc_status(pid: int, field: str) -> str | None:
     return None
 
 
-def _descriptors_of(pid: int) -> int | None:
+def _descriptors_of(pids: Iterable[int]) -> int | None:
     """None where only root may count: a process that holds keys shows others nothing."""
+    return _sum(map(_descriptors, pids))
+
+
+def _descriptors(pid: int) -> int | None:
     try:
         return len(os.listdir(f"/proc/{pid}/fd"))
     except OSError:
         return None
+
+
+def _sum(numbers: Iterable[int | None]) -> int | None:
+    """None when one is not known, or there is none."""
+    known = list(numbers)
+    return None if None in known or not known else sum(filter(None, known))
 
 
 # --- printing ----------------------------------------------------------------------------------
@@ -210,6 +231,7 @@ def _process_object(process: _Process) -> dict[str, Any]:
     return {
         "service": process.service,
         "pid": process.pid or None,
+        "worker_pid": process.worker_pid or None,
         "uid": process.uid,
         "restarts": process.restarts,
         "started": process.started,
@@ -219,8 +241,8 @@ def _process_object(process: _Process) -> dict[str, Any]:
         "operations": None if worker is None else worker.operations,
         "failures": None if worker is None else worker.failures,
         "lost_uses": None if worker is None else worker.lost,
-        "memory_bytes": _memory_of(process.pid),
-        "descriptors": _descriptors_of(process.pid),
+        "memory_bytes": _memory_of(process.pids),
+        "descriptors": _descriptors_of(process.pids),
     }
 
 
@@ -259,7 +281,7 @@ _NUMBERS: Final = frozenset(_COLUMNS) - {"SERVICE", "SINCE", "INSTANCE"}
 
 
 def _row(process: _Process) -> Sequence[str]:
-    worker, memory = process.worker, _memory_of(process.pid)
+    worker, memory = process.worker, _memory_of(process.pids)
     return (
         printable(process.service),
         str(process.pid) if process.pid else "down",
@@ -273,7 +295,7 @@ def _row(process: _Process) -> Sequence[str]:
         _number(None if worker is None else worker.failures),
         _number(None if worker is None else worker.lost),
         "-" if memory is None else f"{memory / (1 << 20):.1f} MiB",
-        _number(_descriptors_of(process.pid)),
+        _number(_descriptors_of(process.pids)),
     )
 
 
