@@ -22,7 +22,7 @@ from keyiso.client.binding import Binding, bind_process
 from keyiso.client.request import Request
 from keyiso.client.retry import RetryPolicy
 from keyiso.crypto.import_seal import seal_import
-from keyiso.crypto.key_header import AccessEntry, Right
+from keyiso.crypto.key_header import AccessEntry, Level, Right
 from keyiso.flags import DACL_SECURITY_INFORMATION, NCRYPT_PERSIST_ONLY_FLAG
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, NCRYPT_SECURITY_DESCR_PROPERTY
 from keyiso.names import encode_name
@@ -39,6 +39,8 @@ from keyiso.wire.operations import (
 )
 from tests.crash.strace import killing, needs_strace, wait_for_end
 from tests.instance import RunningInstance
+from tests.restart.keyring import Keyring
+from tests.restart.victims import Victims
 
 WRITES = ("pwrite64", "fdatasync")
 """What SQLite changes files with in WAL mode; strace counts each kind for itself."""
@@ -82,15 +84,29 @@ CASES = (
 )
 
 
+@pytest.fixture(params=["software", "vbs"])
+def level(request: pytest.FixtureRequest) -> Level:
+    """Of the key that is changed; skips what the machine cannot have."""
+    if request.param == "vbs":
+        request.getfixturevalue("armed_machine")
+    found: Level = request.param
+    return found
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_kill_at_any_write_leaves_the_old_state_or_the_new_one(
-    case: Case, instance: RunningInstance, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    case: Case,
+    level: Level,
+    instance: RunningInstance,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """What is changed is a persisted key of level software, or a per-boot one of level vbs."""
     Key.create("bystander", "ECDSA_P256").close()
     kills: Counter[str] = Counter()
     for call in WRITES:
         for when in range(1, LONGEST_RUN):
-            left = _change_with_kill(case, instance, tmp_path, call, when)
+            left = _change_with_kill(case, level, instance, tmp_path, call, when)
             if left == "done":
                 break
             kills[left] += 1
@@ -100,23 +116,24 @@ def test_a_kill_at_any_write_leaves_the_old_state_or_the_new_one(
         else:
             pytest.fail(f"{LONGEST_RUN} times {call} and no end")
     with capsys.disabled():
-        print(f"\n  {case.name}: {kills['old']} kills left the old state, {kills['new']} the new")
+        print(f"\n  {case.name}, {level}: {kills['old']} kills left the old state,", end="")
+        print(f" {kills['new']} the new")
 
     assert kills["old"], "no kill came before the commit"
     assert kills["new"], "no kill came between commit and answer"
 
 
 def _change_with_kill(
-    case: Case, instance: RunningInstance, path: Path, call: str, when: int
+    case: Case, level: Level, instance: RunningInstance, path: Path, call: str, when: int
 ) -> str:
     """One change with one kill: the state that it left, or "done" when nothing was killed."""
     name = f"key-{call}-{when}"
-    bind_process(instance.environ).control(GetImportKey())  # what the last kill hit is back
+    Victims(instance, level).settle()  # what the last kill hit is back
     fragile = bind_process(instance.environ, policy=RetryPolicy(deadline=0))
     if case.exists_before:
-        Key.create(name, "ECDSA_P256").close()
+        Keyring(level).create(name, "ECDSA_P256").close()
     before = _state(name)
-    change = _change(case, name, before, fragile)
+    change = _change(case, level, name, before, fragile)
     killed = _try_with_kill(instance, fragile, change, path, call, when)
 
     after = _state(name)
@@ -134,7 +151,9 @@ def _change_with_kill(
     return "old" if after == before else "new"
 
 
-def _change(case: Case, name: str, before: "State | None", binding: Binding) -> Change:
+def _change(
+    case: Case, level: Level, name: str, before: "State | None", binding: Binding
+) -> Change:
     """The request, with one operation id for however often it is sent."""
     operation_id = binding.operation_id()
     terms = KeyTerms(
@@ -143,12 +162,13 @@ def _change(case: Case, name: str, before: "State | None", binding: Binding) -> 
         scope="user",
         owner=os.geteuid(),
         name=encode_name(name),
-        lifetime="persisted",
+        lifetime="persisted" if level == "software" else "per-boot",
         algorithm="ECDSA_P256",
         bits=256,
         usage=0xFFFFFF,
         export_policy=0,
         overwrite=case.name == "overwrite",
+        level=level,
     )
     if case.name in ("delete", "property", "access"):
         assert before is not None
@@ -170,7 +190,7 @@ def _change(case: Case, name: str, before: "State | None", binding: Binding) -> 
     )
 
     def import_key(request: Request) -> object:
-        worker = request.control(GetImportKey())
+        worker = request.control(GetImportKey(level))
         sealed = seal_import(pkcs8, worker.public_key, import_terms)
         return request.control(ImportKey(import_terms, worker.worker_instance, sealed))
 
