@@ -384,3 +384,26 @@ SHARING_SECONDS: Final = 5.0
 
 VBS_CLIENTS: Final = 10_000
 """Client processes and functions whose uses of vbs keys are counted for the event log."""
+
+# --- guests: many streams over one line ----------------------------------------------------------
+
+MUX_FRAME_BYTES: Final = 4096
+"""What one frame carries: short, so that a small answer does not wait behind a large one, and that
+who begins anew can fill up a frame that was cut off."""
+
+MUX_WINDOW_BYTES: Final = 0x10000
+"""Bytes of one stream that the other side may send before the last ones were taken: what a stream
+that nobody reads costs."""
+
+MUX_STREAMS: Final = 1024
+"""Control connections and key channels of one guest together; at two windows each they cost a relay
+128 MiB when nobody reads any of them. A program needs two or three."""
+
+MUX_CONTROLS: Final = MUX_STREAMS // 2
+"""A relay takes no more clients while it has so many streams: each needs a key channel too."""
+
+MUX_PAUSE_BYTES: Final = 0x100000
+"""Above this much unsent data on the line nothing more is read for it."""
+
+MUX_UNSENT_BYTES: Final = 4 * MUX_PAUSE_BYTES
+"""Above it the line is given up: who obeys the windows never comes so far."""

@@ -75,6 +75,11 @@ class Instance:
         return self.state / "start.lock"
 
     @property
+    def outside(self) -> Path:
+        """Is there when the keys are outside of this machine: then nobody starts services in it."""
+        return self.state / "outside"
+
+    @property
     def served_with(self) -> Path:
         """The options of the last supervisor."""
         return self.state / "supervisor.options"

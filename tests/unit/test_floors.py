@@ -33,6 +33,7 @@ FLOORS = {
     "router": 5,
     # 4
     "backup": 4,
+    "guest": 4,
     "providers": 4,
     # 3
     "attest": 3,

@@ -17,6 +17,7 @@ _COMMANDS = {
     "events": Lazy("keyiso.cli.events", "Who did what with keys, and what failed."),
     "serve": Lazy("keyiso.cli.serve", "Run keyiso in the foreground."),
     "stop": Lazy("keyiso.cli.stop", "End the keyiso that runs in the background."),
+    "guest": Lazy("keyiso.cli.guest", "Programs in a virtual machine, keys outside of it."),
     "completion": Lazy("keyiso.cli.completion", "Have a shell complete commands and key names."),
 }
 

@@ -74,5 +74,8 @@ def _environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def autostart_possible(instance: Instance) -> bool:
-    """A system instance is started by the system; everybody starts his own."""
-    return not instance.system and os.access(sys.executable, os.X_OK)
+    """A system instance is started by the system; everybody starts his own, unless his keys are
+    outside of this machine.
+    """
+    here = not instance.system and not instance.outside.exists()
+    return here and os.access(sys.executable, os.X_OK)

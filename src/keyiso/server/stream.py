@@ -96,7 +96,8 @@ class Stream:
         if not self.open:
             return
         self.open = False
-        self._loop.forget(self._socket)
+        if self._watched:
+            self._loop.forget(self._socket)
         self._socket.close()
         for _, descriptors in self._unsent:
             _close_all(descriptors)
@@ -179,9 +180,15 @@ class Stream:
         events = WRITE if self._unsent else 0
         if self.reading and self._unsent_bytes <= self._pause_above:
             events |= READ
-        if events != self._watched:
-            self._watched = events
+        if events == self._watched:
+            return
+        if not events:  # the kernel would tell of a peer's end again and again
+            self._loop.forget(self._socket)
+        elif not self._watched:
+            self._loop.watch(self._socket, events, self._ready)
+        else:
             self._loop.change(self._socket, events, self._ready)
+        self._watched = events
 
 
 def _close_all(descriptors: Sequence[int]) -> None:
