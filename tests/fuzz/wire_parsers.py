@@ -26,6 +26,7 @@ from keyiso.wire.messages import (
     result_of,
     returned,
 )
+from keyiso.wire.multiplexer import Came, Multiplexer, Side
 from keyiso.wire.operations import (
     AddChannel,
     Attach,
@@ -323,7 +324,75 @@ def result_parser(operation: Operation[Any], result: Any) -> Parser:
     )
 
 
+def ready_multiplexer(side: Side) -> Multiplexer:
+    """With a stream of either side."""
+    multiplexer, other = (
+        Multiplexer(side, _no_chance),
+        Multiplexer(Side(3 - side), _no_chance_there),
+    )
+    for _ in range(3):
+        other.receive(multiplexer.output())
+        multiplexer.receive(other.output())
+    inside, outside = (multiplexer, other) if side is Side.INSIDE else (other, multiplexer)
+    control = inside.open()
+    outside.receive(inside.output())
+    outside.open(control)
+    inside.receive(outside.output())
+    return multiplexer
+
+
+def _no_chance(count: int) -> bytes:
+    return b"m" * count
+
+
+def _no_chance_there(count: int) -> bytes:
+    return b"o" * count
+
+
+def hear(multiplexer: Multiplexer, data: bytes) -> None:
+    """Whatever comes, the answer is short, and what is kept is less than a frame."""
+    try:
+        for piece in (data[: len(data) // 2], data[len(data) // 2 :]):
+            for event in multiplexer.receive(piece):
+                if isinstance(event, Came):
+                    multiplexer.taken(event.stream, len(event.data))
+    finally:
+        assert len(multiplexer.output()) <= 2 * limits.MUX_FRAME_BYTES + len(data)
+
+
+def line_parsers() -> list[Parser]:
+    def line_frame(kind: int, stream: int, body: bytes = b"") -> bytes:
+        return struct.pack("<BIH", kind, stream, len(body)) + body
+
+    hello = b"keyiso streams\r\n" + b"\1" + b"o" * 16 + b"m" * 16
+    number = struct.pack("<I", 1)
+    frames = [
+        line_frame(1, 0, hello),
+        line_frame(2, 3, bytes(4)),
+        line_frame(3, 4, number),
+        line_frame(4, 1, b"data" * 500),
+        line_frame(4, 2, b"data"),
+        line_frame(5, 1, number),
+        line_frame(6, 1),
+    ]
+    corpus = [*frames, b"".join(frames[3:]), b"\xff" * 4100 + frames[0]]
+    return [
+        Parser(
+            f"{side.name.lower()} of a line, {how}",
+            lambda data, side=side, start=start: hear(start(side), data),  # type: ignore[misc]
+            corpus,
+            frozenset({RemoteProtocolError}),
+        )
+        for side in Side
+        for how, start in (
+            ("at the start", lambda side: Multiplexer(side, _no_chance)),
+            ("with streams", ready_multiplexer),
+        )
+    ]
+
+
 PARSERS = [
     *session_parsers(),
+    *line_parsers(),
     *(result_parser(operation, result) for operation, result in RESULTS),
 ]
