@@ -61,7 +61,7 @@ soak: export KEYISO_FUZZ_FRAMES ?= 20000
 soak: $(STAMP) test-packages ## run the long tests: an hour of kills, and many bad inputs
 	$(BIN)/python -m pytest -m 'soak or fuzz' $(PYTEST_ARGS)
 
-attack: $(STAMP) ## as root: attack an armed process and a bare one
+attack: $(STAMP) ## as root: attack armed processes, bare ones and services
 	$(BIN)/python -m pytest -m attack $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure against in-process keys

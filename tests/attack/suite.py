@@ -35,7 +35,7 @@ ATTACKS = (
     Attack("swap", swap.page_out),
     Attack("process_madvise", swap.move_about),
     Attack("ptrace: memory", tracing.peek),
-    Attack("ptrace: registers", tracing.registers),
+    Attack("ptrace: registers", tracing.registers, controls=BARE),
     Attack("ptrace: any thread", tracing.all_threads),
     Attack("ptrace: injected calls", tracing.inject),
     Attack("ptrace: userfaultfd", tracing.catch_faults),
