@@ -29,6 +29,7 @@ keyiso recovery answer - --yes --key /root/recovery </tmp/request >&3
 exec 3>&-
 wait $!
 """
+REQUIRE = "Protection.REQUIRE_VBS"
 USE = """
 def use(name):
     return outcome(lambda: signs(Key.open(name)))
@@ -52,11 +53,9 @@ def enrolled(disk: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
     tpm = VirtualTpm(directory / "tpm")
     with Machine(directory / "machine", disk, tpm, megabytes=MEGABYTES) as machine:
         machine.start()
-        machine.told('tell(signs(Key.create("ordinary", "ECDSA_P256")))')
+        assert creates(machine, "ordinary") == "signs"
         machine.output(ENROL)
-        machine.told(
-            'tell(signs(Key.create("stored", "ECDSA_P256", protection=Protection.REQUIRE_VBS)))'
-        )
+        assert creates(machine, "stored", protection=REQUIRE) == "signs"
         machine.stop()
         yield machine
 
@@ -68,6 +67,15 @@ def machine(enrolled: Machine, new_machine: NewMachine, tmp_path: Path) -> Machi
     return new_machine(enrolled, tpm=enrolled.tpm.copy(tmp_path / "tpm"), megabytes=MEGABYTES)
 
 
+def creates(machine: Machine, name: str, **options: object) -> str:
+    """What comes of creating a key and using it."""
+    words = "".join(f", {option}={value}" for option, value in options.items())
+    told: str = machine.told(
+        f'tell(outcome(lambda: signs(Key.create({name!r}, "ECDSA_P256"{words}))))'
+    )
+    return told
+
+
 def uses(machine: Machine, *names: str) -> dict[str, str]:
     """What comes of using keys, by name."""
     told: dict[str, str] = machine.told(USE % (names,))
@@ -76,10 +84,7 @@ def uses(machine: Machine, *names: str) -> dict[str, str]:
 
 def test_a_stored_key_outlives_a_reboot_and_a_per_boot_key_does_not(machine: Machine) -> None:
     machine.start()
-    machine.told(
-        'tell(signs(Key.create("of this boot", "ECDSA_P256", per_boot=True,'
-        " protection=Protection.REQUIRE_VBS)))"
-    )
+    assert creates(machine, "of this boot", protection=REQUIRE, per_boot=True) == "signs"
     assert uses(machine, "stored", "of this boot") == {"stored": "signs", "of this boot": "signs"}
     machine.reboot()
 

@@ -23,7 +23,7 @@ LINE_BYTES = 64 << 10
 ENVIRON = {
     "PATH": f"{os.path.dirname(sys.executable)}:/usr/sbin:/usr/bin:/sbin:/bin",
     "LANG": "C.UTF-8",
-    "KEYISO_DEADLINE": "300",
+    "KEYISO_DEADLINE": "120",
 }
 """Of every command. Nothing is quick on an emulated processor."""
 
