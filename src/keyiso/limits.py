@@ -369,7 +369,7 @@ TPM_RETRY_SECONDS: Final = 10.0
 
 # --- vbs ---
 
-LATCH_SECONDS: Final = 30.0
+LATCH_SECONDS: Final = 60.0
 """With ``once-per-boot``, how long after the TPM gave the machine roots out they are handed on, and
 the latch may take to fall, when the pool of armed workers does not get complete before."""
 

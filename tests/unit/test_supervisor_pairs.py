@@ -159,6 +159,20 @@ def test_after_the_latch_a_stand_in_follows_as_long_as_one_of_the_pool_lives() -
     assert stand.pairs.useless() == frozenset()
 
 
+def test_who_got_the_roots_just_before_belongs_to_the_pool() -> None:
+    stand = OnceWaiting()
+    for service in SOCKETS:
+        stand.start(service)
+    stand.arm("vbs-0", "vbs-1")
+    stand.pairs.latched()
+    stand.arm("vbs-generator")
+    stand.pairs.ended("vbs-0")
+    stand.pairs.ended("vbs-1")
+    stand.start("vbs-0")
+
+    assert stand.started["vbs-0"] == ("--stand-in",)
+
+
 def test_when_the_pool_has_ended_pairs_come_that_are_armed_at_least() -> None:
     stand = pool()
     stand.pairs.ended("vbs-0")

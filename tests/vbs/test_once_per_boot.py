@@ -147,7 +147,7 @@ def test_a_running_instance_is_told_to_start_again(
 ) -> None:
     running.start()
     ended = machine.run("tpm", "enroll", "--tpm", machine.address, "--unseal", "once-per-boot")
-    assert "Stored in" in ended.text
+    assert "uses this when it is started again" in ended.text
     assert status_of(lambda: stored("web")) == "KEYISO_E_ROOT_MISSING"
     running.end()
     running.start()

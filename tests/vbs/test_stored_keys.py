@@ -135,3 +135,49 @@ def test_a_disk_that_was_copied_opens_nothing_with_another_tpm(
     running.start()
 
     assert status_of(lambda: Key.open("of this machine")) == Status.KEYISO_E_ROOT_MISSING
+
+
+def test_a_tpm_that_is_off_keeps_no_other_key_from_being_used(
+    machine: EnrolledMachine, running: RunningInstance
+) -> None:
+    machine.enrol()
+    machine.tpm.power_off()
+    try:
+        running.start()
+        with (
+            Key.create("ordinary", "ECDSA_P256") as ordinary,
+            Key.create(None, "ECDSA_P256", protection=Protection.REQUIRE_VBS) as ephemeral,
+        ):
+            ordinary.verify(ordinary.sign(b"data"), b"data")
+            check(ephemeral)
+        assert status_of(lambda: stored("no")) == Status.KEYISO_E_ROOT_MISSING
+    finally:
+        machine.tpm.boot()
+    restart(running)
+    with stored("yes") as key:
+        check(key)
+
+
+def test_a_pair_that_is_started_anew_has_the_roots_of_the_others_and_needs_no_tpm(
+    machine: EnrolledMachine, running: RunningInstance
+) -> None:
+    def workers() -> dict[str, int]:
+        return {
+            one.service: one.worker_pid
+            for one in running.status().processes
+            if one.service.startswith("vbs-")
+        }
+
+    machine.enrol()
+    running.start()
+    with stored("kept") as key:
+        wait_until(lambda: all(workers().values()), "not all pairs are armed")
+        machine.tpm.power_off()
+        try:
+            for service, before in workers().items():
+                running.kill(service)
+                check(key)
+                wait_until(lambda: workers()[service] not in (0, before), "it is not armed again")  # noqa: B023
+            check(key)
+        finally:
+            machine.tpm.boot()

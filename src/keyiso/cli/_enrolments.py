@@ -11,7 +11,7 @@ from keyiso.backup.files import new_file
 from keyiso.backup.ownership import acting_as_owner, check_is_ours
 from keyiso.cli._output import printable
 from keyiso.client.binding import trusted_uids
-from keyiso.client.supervision import replace_pairs
+from keyiso.client.supervision import replace_pairs, supervisor_status
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.paths import Instance, server_instance
 from keyiso.server.startup import harden_process
@@ -111,13 +111,17 @@ def store(instance: Instance, data: bytes) -> None:
         file.write(data)
 
 
-def take_up(instance: Instance) -> None:
-    """Have a running instance use the new enrolment."""
-    try:
-        replace_pairs(instance, trusted_uids())
-    except NCryptError as error:
-        if error.status == Status.NTE_NOT_SUPPORTED:
-            click.echo(f"keyiso goes on with the roots that it has. {error.action}")
+def take_up(instance: Instance, enrolment: Enrolment) -> None:
+    """Have a running instance use the new enrolment, or say when it will."""
+    with contextlib.suppress(NCryptError):  # it is not running
+        if enrolment.unseal == "any-start":
+            replace_pairs(instance, trusted_uids())
+            return
+        supervisor_status(instance, trusted_uids())
+        click.echo(
+            "keyiso is running, and uses this when it is started again; where it has got roots in"
+            " this boot already, after a restart of the machine."
+        )
 
 
 def fingerprint_text(fingerprint: bytes) -> str:

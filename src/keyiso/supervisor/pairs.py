@@ -33,13 +33,17 @@ class Pairs:
         """With ``once``, who has unsealed the machine roots and hands them out."""
         self._pool: frozenset[str] | None = None
         """Those that had the machine roots when the latch fell, and live; None before."""
+        self._early: set[str] = set()
+        """Those that started before the latch fell: once armed, they have the machine roots."""
         self._stand_ins: set[str] = set()
 
     def admit(self, service: str) -> Sequence[str] | None:
         """The arguments of a pair that starts; None while another one is making the roots."""
         if service not in self._sockets:
             return ()
-        if self._pool:
+        if self._pool is None:
+            self._early.add(service)
+        elif self._pool:
             self._stand_ins.add(service)
             return ("--stand-in",)
         asked = tuple(f"--ask={self._sockets[name]}" for name in self._armed)
@@ -60,10 +64,12 @@ class Pairs:
             self._armed.append(service)
             if self._founder == service:
                 self._giver = service
+            if self._pool is not None and service in self._early:
+                self._pool |= {service}
         self._over(service)
 
     def latched(self) -> None:
-        """The latch has fallen: who is armed now has the machine roots, and nobody gets them."""
+        """The latch has fallen: who started before has the machine roots, or nobody will."""
         if self._pool is None:
             self._pool = frozenset(self._armed)
 
@@ -76,6 +82,7 @@ class Pairs:
             self._armed.remove(service)
         if self._giver == service:
             self._giver = ""
+        self._early.discard(service)
         self._stand_ins.discard(service)
         if self._pool is not None:
             self._pool -= {service}

@@ -16,7 +16,7 @@ from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 from keyiso.tpm.enrolment import Enrolment, open_tpm, read_enrolment, unseal_machine_roots
 from keyiso.tpm.latch import extend_latch, read_pcr_state
-from keyiso.tpm.sealed_root import check_root, seal_machine_root, unseal_root
+from keyiso.tpm.sealed_root import SealedRoot, check_root, seal_machine_root, unseal_root
 from keyiso.tpm.tpm import Tpm
 from keyiso.trustlet.kept_boot_root import keep_boot_root, open_boot_root
 from keyiso.trustlet.root_sharing import Giving
@@ -72,12 +72,7 @@ class MachineRoots:
         if self._enrolment is None or self._tpm is None:
             return
         root = self._enrolment.newest.sealed_root
-        try:
-            check_root(self._tpm, root)
-        except NCryptError as error:
-            if error.status != Status.KEYISO_E_TPM_LATCHED:
-                raise
-        else:
+        if not _has_latched(self._tpm, root):
             extend_latch(self._tpm, root.srk)
         self.close()
 
@@ -180,6 +175,14 @@ def _rehearse(enrolment: Enrolment, tpm: Tpm) -> None:
     pcrs = enrolment.newest.sealed_root.pcrs.by_pcr
     state = read_pcr_state(tpm, pinned, pcrs)
     unseal_root(tpm, seal_machine_root(tpm, os.urandom(SECRET_BYTES), pinned, state))
+
+
+def _has_latched(tpm: Tpm, root: SealedRoot) -> bool:
+    try:
+        check_root(tpm, root)
+    except NCryptError as error:
+        return error.status == Status.KEYISO_E_TPM_LATCHED
+    return False
 
 
 def _as_trouble(error: Exception) -> NCryptError:

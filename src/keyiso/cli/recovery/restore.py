@@ -57,7 +57,7 @@ def command(tpm: str | None, pcrs: tuple[int, ...], system: bool) -> None:
             ("Recovery", recovery_text(made)),
         ]
     )
-    take_up(instance)
+    take_up(instance, made)
 
 
 def _have_answered(request: bytes) -> bytes:

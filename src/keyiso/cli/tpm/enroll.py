@@ -100,7 +100,7 @@ def command(
     click.echo(
         "The file is not secret, and the TPM opens nothing without it: `keyiso backup` has it."
     )
-    take_up(instance)
+    take_up(instance, made)
 
 
 def _make_directories(instance: Instance, keyiso_user: str, trustlet_user: str) -> None:

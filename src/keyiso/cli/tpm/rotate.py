@@ -53,7 +53,7 @@ def command(recovery_key: Path | None, no_recovery: bool, system: bool) -> None:
             ("Recovery", recovery_text(made)),
         ]
     )
-    take_up(instance)
+    take_up(instance, made)
 
 
 def _check_recovery(enrolment: Enrolment, said: bool) -> None:
