@@ -1,6 +1,7 @@
 """``keyiso tpm`` and ``keyiso recovery``: machine roots are made, kept, moved, and never shown."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import msgspec
@@ -15,7 +16,8 @@ from keyiso.tpm.general_commands import TPM2_PCR_Extend
 from keyiso.tpm.latch import LATCH_PCR, extend_latch
 from keyiso.tpm.pcr import TPMT_HA
 from keyiso.tpm.session import EmptyPassword
-from tests.cli.command import assert_reads, keyiso, on_terminal
+from keyiso.trustlet.arming.memory_lock import may_lock_everything
+from tests.cli.command import DEADLINE_SECONDS, KEYISO, assert_reads, keyiso, on_terminal
 from tests.roots.machine import EnrolledMachine
 from tests.tpm.swtpm import Swtpm
 
@@ -408,3 +410,25 @@ def test_a_lost_machine_is_restored_from_a_backup_and_the_recovery_key(
 
     assert other.secrets()[1:] == roots
     assert not other.run("restore", backup, "--yes", "--json").json["enrolment"]
+
+
+def test_where_no_process_can_be_armed_the_reason_is_told(machine: EnrolledMachine) -> None:
+    if os.geteuid() == 0 and may_lock_everything("self"):
+        limited: tuple[str, ...] = ("setpriv", "--bounding-set=-ipc_lock", "--inh-caps=-ipc_lock")
+    else:
+        limited = ()
+    ended = subprocess.run(
+        [
+            *("prlimit", "--memlock=65536:65536", *limited),
+            *(*KEYISO, "tpm", "enroll", "--tpm", machine.address),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+    )
+    if ended.returncode == 0:
+        pytest.skip("the limit of locked memory can be raised here")
+
+    assert ended.returncode == 7, ended.stderr
+    assert "RLIMIT_MEMLOCK" in ended.stderr
+    assert not machine.file.exists()

@@ -1,5 +1,6 @@
 """Having an enrolling pair do a job."""
 
+import contextlib
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -69,7 +70,8 @@ def enrolled_by_pair(
 
 def _enrolment(pair: subprocess.Popen[bytes], job: Job, answer: Callable[[bytes], bytes]) -> bytes:
     assert pair.stdin is not None and pair.stdout is not None  # noqa: S101 (they are)
-    send(pair.stdin.fileno(), job)
+    with contextlib.suppress(BrokenPipeError):  # it has ended, and has said why
+        send(pair.stdin.fileno(), job)
     while True:
         outcome = receive(pair.stdout.fileno(), OUTCOMES)
         match outcome:
