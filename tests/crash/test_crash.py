@@ -110,9 +110,9 @@ def test_a_kill_at_any_write_leaves_the_old_state_or_the_new_one(
             if left == "done":
                 break
             kills[left] += 1
-            if kills.total() % FREE_RESTARTS == 0:
+            if level == "software" and kills.total() % FREE_RESTARTS == 0:
                 instance.end()  # of this supervisor the next one would have to wait for a restart
-                instance.start()
+                instance.start()  # which takes longer than the wait where pairs have to be armed
         else:
             pytest.fail(f"{LONGEST_RUN} times {call} and no end")
     with capsys.disabled():
