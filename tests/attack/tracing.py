@@ -35,8 +35,8 @@ _GETREGSET = 0x4204
 _NT_X86_XSTATE = 0x202
 _XSTATE_BYTES = 16384
 
-_MOST_PEEKED = 6 << 20
-"""Of one mapping, while the worker stands still."""
+_MOST_PEEKED = 1 << 20
+"""At a time, while the worker stands still."""
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.ptrace.restype = ctypes.c_long
@@ -69,16 +69,18 @@ def stop(thread: int) -> None:
 
 
 def peek(subject: Target) -> Outcome:
-    """PTRACE_PEEKDATA over the heap and the stack."""
+    """PTRACE_PEEKDATA over what is written, the heap first. It goes on between one piece and the
+    next, or it would be taken for hung.
+    """
     search = subject.search()
     try:
         with subject.at_work(), traced(subject.worker):
-            stop(subject.worker)
-            for region in sorted(regions(subject.worker), key=lambda one: one.name != "[heap]"):
-                if region.writable and not search.satisfied:
-                    size = min(region.size, _MOST_PEEKED)
-                    search.look(_peek_at(subject.worker, region.start, size))
-            resume(subject.worker)
+            for start, size in _written(subject.worker):
+                stop(subject.worker)
+                search.look(_peek_at(subject.worker, start, size))
+                resume(subject.worker)
+                if search.satisfied:
+                    break
     except NotAllowed as error:
         return Outcome(False, str(error))
     return found(search)
@@ -227,6 +229,14 @@ def _answer_faults(descriptor: int) -> None:
         fcntl.ioctl(descriptor, 0xC018AA3F, version)
     finally:
         os.close(descriptor)
+
+
+def _written(pid: int) -> Iterator[tuple[int, int]]:
+    """All writable memory in pieces: where they begin, and their sizes."""
+    for region in sorted(regions(pid), key=lambda one: one.name != "[heap]"):
+        if region.writable:
+            for start in range(region.start, region.end, _MOST_PEEKED):
+                yield start, min(_MOST_PEEKED, region.end - start)
 
 
 def _peek_at(thread: int, start: int, size: int) -> bytes:
