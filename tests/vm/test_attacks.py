@@ -12,7 +12,7 @@ pytestmark = pytest.mark.vm
 
 CHECKOUT = Path(__file__).parents[2]
 SECONDS = 900.0
-IN_THE_KERNEL = "armed: BPF or armed: uprobe"
+IN_THE_KERNEL = "armed and (BPF or uprobe)"
 """Of the attacks of the suite."""
 
 
