@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import click
@@ -17,8 +19,15 @@ from keyiso.names import encode_name, printable_name
 from keyiso.status import Status
 from keyiso.wire.operations import DeleteKey
 
-_DAMAGED: Final = frozenset({Status.NTE_BAD_DATA, Status.NTE_BAD_VER})
-"""What opening a damaged key gives. Whether it is one, the KeyIso service finds out itself."""
+_LOST: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        Status.NTE_BAD_DATA: "damaged",
+        Status.NTE_BAD_VER: "damaged",
+        Status.NTE_VBS_CANNOT_DECRYPT_KEY: "lost",
+    }
+)
+"""What opening a key gives that nobody can open any more, and what it is called. Whether it is
+one, the KeyIso service finds out itself."""
 
 
 @click.command()
@@ -29,22 +38,23 @@ _DAMAGED: Final = frozenset({Status.NTE_BAD_DATA, Status.NTE_BAD_VER})
 def command(name: str, machine: bool, yes: bool, as_json: bool) -> None:
     """Delete the key NAME for good, for every program that uses it.
 
-    It asks first; where nobody can be asked, --yes is needed. A damaged key, which nothing else
-    can be done with, is deleted as well.
+    It asks first; where nobody can be asked, --yes is needed. A damaged key, or one of an
+    earlier boot, which nothing else can be done with, is deleted as well.
     """
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("Nobody can be asked here: use --yes to delete the key.")
     try:
         key = Key.open(name, machine=machine)
     except NCryptError as error:
-        if error.status not in _DAMAGED:
+        if error.status not in _LOST:
             raise
+        state = _LOST[error.status]
         click.echo(
-            f"The key '{printable_name(name)}' is damaged: {printable(error.cause)}.", err=True
+            f"The key '{printable_name(name)}' is {state}: {printable(error.cause)}.", err=True
         )
-        _confirm(f"the damaged key '{printable_name(name)}'", yes)
-        _delete_damaged(name, machine)
-        what, result = "damaged key", {"deleted": name, "damaged": True}
+        _confirm(f"the {state} key '{printable_name(name)}'", yes)
+        _delete_by_name(name, machine)
+        what, result = f"{state} key", {"deleted": name, state: True}
     else:
         with key:
             _confirm(f"the key '{printable_name(name)}' ({key.algorithm})", yes)
@@ -61,8 +71,8 @@ def _confirm(what: str, yes: bool) -> None:
         click.confirm(f"Delete {what} for good?", abort=True, err=True)
 
 
-def _delete_damaged(name: str, machine: bool) -> None:
-    """By its name alone: without an id no other key than a damaged one is deleted."""
+def _delete_by_name(name: str, machine: bool) -> None:
+    """Without an id, no key is deleted that somebody can still open."""
     binding = bind_process(os.environ)
     binding.control(
         DeleteKey(
