@@ -84,6 +84,3 @@ SHORT_VBS = Scene(
         "ephemeral use",
     ),
 )
-
-LAST_PAIRS = (Victim.ALL_WORKERS, Victim.SUPERVISOR, Victim.EVERYTHING)
-"""With whom the boot root goes, where there is no TPM."""

@@ -23,7 +23,7 @@ from tests.restart.asking import Thread
 from tests.restart.keyring import Keyring
 from tests.restart.machine import HangingMachine, Machine, walk
 from tests.restart.operations import Attempt, prepared
-from tests.restart.scene import LAST_PAIRS, SHORT_VBS, VBS
+from tests.restart.scene import SHORT_VBS, VBS
 from tests.restart.seed import SEED
 from tests.restart.stand import SHARE_IN_FLIGHT, SOAK_SECONDS, Stand, stand_at
 from tests.restart.victims import Victim, Victims, wait_until
@@ -48,7 +48,7 @@ def stand(
 
 
 def test_no_operation_notices_who_is_killed_on_a_random_walk(stand: Stand) -> None:
-    walk(stand, Machine, start=SEED, walks=1, steps=8)
+    walk(stand, Machine, start=SEED, walks=3, steps=6)  # the first one is the simplest
 
 
 def test_every_operation_meets_every_victim(stand: Stand) -> None:
@@ -149,7 +149,15 @@ def is_stopped(pid: int) -> bool:
 # --- when no pair lives ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("victim", LAST_PAIRS, ids=lambda victim: victim.value)
+@pytest.mark.parametrize(
+    "victim",
+    [
+        Victim.ALL_WORKERS,
+        Victim.SUPERVISOR,
+        pytest.param(Victim.EVERYTHING, marks=pytest.mark.soak),
+    ],
+    ids=lambda victim: victim.value,
+)
 def test_when_all_pairs_die_at_once_exactly_their_keys_are_gone(
     instance: RunningInstance, victim: Victim
 ) -> None:
