@@ -28,7 +28,6 @@ from keyiso.tpm.sealed_root import SealedRoot
 from keyiso.tpm.srk import PinnedSrk
 from keyiso.tpm.templates import sealed_template
 from tests.conformance.statuses import fails
-from tests.unit.test_worker_imports import FORBIDDEN, START, loaded, unexplained
 
 
 def sealed(hierarchy: int = TPM_RH.OWNER) -> bytes:
@@ -169,13 +168,3 @@ def test_a_tpm_that_is_not_there_is_not_found(tmp_path: Path, address: str) -> N
         open_tpm(address.format(tmp_path), SystemClock()),
     ):
         pass
-
-
-def test_reading_enrolments_loads_only_what_a_worker_may_have() -> None:
-    code = f"{START}\nimport keyiso.tpm.enrolment"
-    found = loaded(code, "set(sys.modules) - before")
-    tpm = {name for name in found if name.startswith("keyiso.tpm")}
-
-    assert "keyiso.tpm.enrolment" in found
-    assert unexplained(found - tpm) == set()
-    assert not {name for name in found if name in FORBIDDEN or name.split(".")[0] in FORBIDDEN}

@@ -1,6 +1,6 @@
 """The TPM client is meant to run in a trustlet worker, and loads nothing that a worker may not."""
 
-from tests.unit.test_worker_imports import FORBIDDEN, START, loaded, unexplained
+from tests.unit.test_worker_imports import FORBIDDEN, START, WORKERS, loaded, unexplained
 
 TPM = """
 import keyiso.tpm.capabilities
@@ -23,7 +23,8 @@ except Exception as e:
 
 
 def test_the_tpm_client_loads_only_what_a_worker_may_have() -> None:
-    found = loaded(f"{START}\n{TPM}", "set(sys.modules) - before")
+    start = START.format(imports=WORKERS["software"], level="software")
+    found = loaded(f"{start}\n{TPM}", "set(sys.modules) - before")
     ours = {name for name in found if name.startswith("keyiso.tpm")}
 
     assert "keyiso.tpm.session" in ours
