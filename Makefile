@@ -149,7 +149,8 @@ $(VM_KERNEL):
 	    sed -n 's/^ *Depends: *//p'); \
 	if [ -n "$$package" ] && (cd $@.new && apt-get -qq -o APT::Sandbox::User=root download "$$package" </dev/null); then \
 	    dpkg-deb --fsys-tarfile $@.new/*.deb | \
-	        tar -x -C $@.new --wildcards './boot/vmlinuz-*' '*/fs/efivarfs/*'; \
+	        tar -x -C $@.new --wildcards './boot/vmlinuz-*' '*/fs/efivarfs/*' \
+	            '*/drivers/virtio/*' '*/char/virtio_console.ko'; \
 	    rm $@.new/*.deb; mv $@.new $@; \
 	else \
 	    rm -rf $@.new; \
