@@ -16,7 +16,7 @@ from keyiso.trustlet.arming.bpf import (
     PROG_GET_NEXT_ID,
     bpf,
 )
-from keyiso.trustlet.arming.kernel import disturbed
+from keyiso.trustlet.arming.kernel import disturbed, may_not_trace
 from keyiso.trustlet.arming.mappings import Region, regions_of
 from keyiso.trustlet.arming.process import threads_of, tracer_of
 
@@ -70,7 +70,10 @@ def _changed_code(pid: int, regions: Iterable[Region]) -> Iterator[Region]:
     """Executable memory that differs from its file: the kernel puts a uprobe's instruction there
     as a debugger puts a breakpoint.
     """
-    memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:  # who may not trace a process may not read it either
+        raise may_not_trace("the worker") from None
     try:
         for region in regions:
             if region.name == "[uprobes]" or (
