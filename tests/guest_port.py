@@ -116,12 +116,19 @@ class Guest:
         """As clients in the machine see it."""
         return client_instance(self.environ)
 
-    def start(self, *names: str) -> None:
-        """Start ``relay`` or ``serve``, or both."""
+    def start(self, *names: str, group: str = "") -> None:
+        """Start ``relay``, for a group too, or ``serve``, or both; returns when the relay
+        listens.
+        """
         for name in names or ("relay", "serve"):
             inside = name == "relay"
             path = self.port.paths["inside" if inside else "outside"]
-            options = ["--as", self._user] if self._user and not inside else []
+            options = ["--group", group] if inside and group else []
+            if inside:
+                # Its socket outlives a relay: only a new one says that a new relay listens.
+                self.instance.control_socket.unlink(missing_ok=True)
+            elif self._user:
+                options = ["--as", self._user]
             self._processes[name] = subprocess.Popen(
                 [sys.executable, "-I", _KEYISO, "guest", name, path, *options],
                 env=self.environ if inside else self._outside,

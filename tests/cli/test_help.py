@@ -47,6 +47,7 @@ Commands:
   events      Who did what with keys, and what failed.
   serve       Run keyiso in the foreground.
   stop        End the keyiso that runs in the background.
+  guest       Programs in a virtual machine, keys outside of it.
   completion  Have a shell complete commands and key names.
 ...
 """,

@@ -1,10 +1,12 @@
 """Programs in a machine, keys outside of it: what they ask for, and what breaks on the way."""
 
 import contextlib
+import grp
 import os
 import random
 import shutil
 import socket
+import stat
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from keyiso import Key, KeyUsage, NCryptError, Provider, limits, ncrypt
 from keyiso.crypto.signatures import Padding
+from keyiso.doctor.instance import instance_findings, running_instance
 from keyiso.flags import NCRYPT_PERSIST_FLAG
 from keyiso.router import process_router
 from keyiso.status import Status
@@ -108,6 +111,17 @@ def test_keys_outside_do_all_that_keys_do(guest: Guest, outside: RunningInstance
     assert not Key.exists("imported")
     assert not guest.instance.store.exists()
     assert outside.instance.store.exists()
+
+
+def test_the_doctor_in_the_machine_says_where_the_keys_are(guest: Guest) -> None:
+    running = running_instance(guest.environ)
+    (finding,) = instance_findings(running)
+    assert (finding.name, finding.state.value) == ("running", "yes")
+    assert "outside of this machine" in finding.evidence
+
+    guest.kill("relay")
+    (finding,) = instance_findings(running_instance(guest.environ))
+    assert finding.state.value == "no"
 
 
 def test_many_clients_at_a_time_each_get_their_own_answers(guest: Guest) -> None:
@@ -216,6 +230,21 @@ def test_rubbish_on_the_line_ends_connections_and_keys_go_on(guest: Guest, to: s
             signs(key)
             guest.port.say(to, rng.randbytes(size))
         signs(key)
+
+
+def test_nobody_else_in_the_machine_may_use_the_keys_unless_it_is_said_who(
+    guest: Guest,
+) -> None:
+    socket_file = guest.instance.control_socket
+
+    def access() -> tuple[int, int]:
+        found = socket_file.stat()
+        return stat.S_IMODE(found.st_mode), found.st_gid
+
+    wait_until(lambda: access()[0] == 0o600, "a socket of one's own")
+    guest.kill("relay")
+    guest.start("relay", group=grp.getgrgid(os.getegid()).gr_name)
+    wait_until(lambda: access() == (0o660, os.getegid()), "a socket of the group")
 
 
 def test_rubbish_of_a_client_ends_that_client(guest: Guest) -> None:

@@ -6,11 +6,12 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from keyiso import limits
-from keyiso.server.loop import WRITE, Loop
+from keyiso.server.loop import WRITE, Loop, Ready
 from keyiso.server.stream import Stream
 from tests.unit.fake_clock import FakeClock
 from tests.unit.playing import (
@@ -188,6 +189,47 @@ def test_nothing_is_written_for_an_empty_write(loop: Loop, end: End) -> None:
 
 
 # --- the end -----------------------------------------------------------------------------------
+
+
+class CountingLoop(Loop):
+    """Counts how often it told anybody of anything."""
+
+    told = 0
+
+    def watch(self, what: Any, events: int, ready: Ready) -> None:
+        super().watch(what, events, self._counted(ready))
+
+    def change(self, what: Any, events: int, ready: Ready) -> None:
+        super().change(what, events, self._counted(ready))
+
+    def _counted(self, ready: Ready) -> Ready:
+        def count(events: int) -> None:
+            self.told += 1
+            ready(events)
+
+        return count
+
+
+def test_the_end_of_a_peer_that_is_not_read_costs_nothing_until_it_is() -> None:
+    loop = CountingLoop(FakeClock())
+    with End(loop) as end:
+
+        def script() -> Script:
+            end.peer.send(b"last words")
+            end.stream.read(False)
+            end.peer.close()
+            yield
+            before = loop.told
+            yield from rounds(10)
+            assert loop.told == before + 10  # the script alone
+            end.stream.read(True)
+            yield from rounds(4)
+
+        play(loop, script())
+
+        assert end.received == b"last words"
+        assert end.closed == 1
+    loop.close()
 
 
 def test_the_end_of_the_peer_is_noticed_once(loop: Loop, end: End) -> None:

@@ -137,6 +137,12 @@ def import_everywhere(planted: Planted) -> list[str]:
     return names
 
 
+def serve(machine: MachineWithPort, outside: RunningInstance) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-I", KEYISO, "guest", "serve", machine.port], env=outside.environ
+    )
+
+
 def test_a_machine_uses_keys_that_are_nowhere_in_its_memory(
     disk: Path, tmp_path: Path, outside: RunningInstance, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,9 +154,7 @@ def test_a_machine_uses_keys_that_are_nowhere_in_its_memory(
     )
     directory = tmp_path / "machine"
     with MachineWithPort(directory, disk) as machine:
-        server = subprocess.Popen(
-            [sys.executable, "-I", KEYISO, "guest", "serve", machine.port], env=outside.environ
-        )
+        server = serve(machine, outside)
         try:
             machine.start()
             told = machine.told(f"""
@@ -172,6 +176,10 @@ tell({{name: Key.open(name).sign(b"data").hex() for name in {names}}})
             with open(machine.memory(), "rb") as memory:
                 while piece := memory.read(64 << 20):
                     search.look(piece)
+            server.kill()
+            server.wait(SECONDS)
+            server = serve(machine, outside)
+            assert machine.told('tell(signs(Key.open("made-inside")))') == "signs"
             machine.reboot()
             again = machine.told('tell(signs(Key.open("made-inside")))')
         finally:

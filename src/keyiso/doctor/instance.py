@@ -90,11 +90,14 @@ def isolation_of(running: Running, environ: Mapping[str, str]) -> Isolation | No
 def running_instance(environ: Mapping[str, str]) -> Running:
     """The instance of this environment, if it runs."""
     instance = client_instance(environ)
+    supervisor: SupervisorStatus | None = None
     try:
         supervisor = supervisor_status(instance, trusted_uids())
+        instance = replace(instance, system=supervisor.system)
     except NCryptError as error:
-        return Running(instance, None, error)
-    instance = replace(instance, system=supervisor.system)
+        if not instance.outside.exists():
+            return Running(instance, None, error)
+        # It is outside, and not for this machine to ask.
     try:
         _binding(instance, environ).control(GetServiceStatus())
     except NCryptError as error:
@@ -105,8 +108,11 @@ def running_instance(environ: Mapping[str, str]) -> Running:
 def instance_findings(running: Running) -> tuple[Finding, ...]:
     """Whether it runs, all of it, and as whom."""
     if running.supervisor is None:
-        trouble = "" if running.trouble is None else running.trouble.cause
-        return (RUNNING.no(trouble),)
+        return (
+            RUNNING.no(running.trouble.cause)
+            if running.trouble
+            else RUNNING.yes("outside of this machine, by `keyiso guest relay`"),
+        )
     return (
         _running(running),
         _complete(running.supervisor.processes),

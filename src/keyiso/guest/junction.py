@@ -48,7 +48,8 @@ class Junction:
             drained=self._read_what_may,
             closed=lambda: self.close("the line ended"),
         )
-        self._greet()
+        self.flush()
+        loop.call_later(_GREETING_SECONDS, self._greet_again)
 
     @property
     def has_room(self) -> bool:
@@ -88,12 +89,12 @@ class Junction:
             self.multiplexer.end(stream)
             self.flush()
 
-    def _greet(self) -> None:
+    def _greet_again(self) -> None:
         if self.open and not self.multiplexer.ready:
             if self._line.idle:
                 self.multiplexer.greet()
                 self.flush()
-            self.loop.call_later(_GREETING_SECONDS, self._greet)
+            self.loop.call_later(_GREETING_SECONDS, self._greet_again)
 
     def _received(self, data: bytes) -> None:
         was_ready = self.multiplexer.ready

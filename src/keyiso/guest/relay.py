@@ -42,7 +42,7 @@ class Relay:
 
     def _begin(self) -> None:
         try:
-            descriptor = open_line(self._device)
+            descriptor = _open_line(self._device)
         except OSError as error:
             self._ended(error.strerror or "cannot be opened")
             return
@@ -92,16 +92,21 @@ class Relay:
             print(f"keyiso guest relay: {self._device}: {what}", file=sys.stderr, flush=True)
 
 
-def open_line(path: Path) -> int:
+def connect_line(path: Path) -> int:
+    """The descriptor of a connection to a Unix socket. Raises ``OSError``."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(os.fspath(path))
+    except OSError:
+        connection.close()
+        raise
+    return connection.detach()
+
+
+def _open_line(path: Path) -> int:
     """The descriptor of a device, or of a connection to a Unix socket. Raises ``OSError``."""
     if stat.S_ISSOCK(path.stat().st_mode):
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.connect(os.fspath(path))
-        except OSError:
-            connection.close()
-            raise
-        return connection.detach()
+        return connect_line(path)
     descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
     if os.isatty(descriptor):
         tty.setraw(descriptor)

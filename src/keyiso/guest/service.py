@@ -18,10 +18,16 @@ from keyiso.client.connection import ConnectionLost, connect
 from keyiso.clock import SystemClock
 from keyiso.errors import NCryptError
 from keyiso.guest.junction import Junction
-from keyiso.guest.relay import open_line
+from keyiso.guest.relay import connect_line
 from keyiso.paths import Instance
 from keyiso.server.loop import Loop
-from keyiso.server.startup import die_with_parent, harden_process, stop_on_signals, usable_quotas
+from keyiso.server.startup import (
+    die_with_parent,
+    harden_process,
+    print_unexpected,
+    stop_on_signals,
+    usable_quotas,
+)
 from keyiso.supervisor.spawn import User
 from keyiso.wire.multiplexer import Side
 
@@ -39,15 +45,16 @@ def serve_guest(line: Path, user: User | None, instance: Callable[[], Instance])
     said = ""
     while True:
         try:
-            descriptor = open_line(line)
+            # No device is opened: root's rights are for a socket whose place others may choose.
+            descriptor = connect_line(line)
         except OSError as error:
-            what = error.strerror or "not reachable"
+            why = error.strerror or "not reachable"
+            if why != said:
+                print(f"keyiso guest serve: {line}: {why}", file=sys.stderr, flush=True)
+            said = why
         else:
-            what = "connected"
             _serve_connection(descriptor, user, instance)
-        if what != said:
-            said = what
-            print(f"keyiso guest serve: {line}: {what}", file=sys.stderr, flush=True)
+            said = ""
         time.sleep(_RETRY_SECONDS)
 
 
@@ -68,6 +75,8 @@ def _serve_connection(descriptor: int, user: User | None, instance: Callable[[],
         die_with_parent(parent)
         usable_quotas(())
         GuestConnection(descriptor, instance).run()
+    except Exception as error:
+        print_unexpected(error)
     finally:
         os._exit(0)
 
