@@ -6,8 +6,9 @@ from tests.waiting import wait_until
 
 
 def wait_for_workers(instance: RunningInstance) -> None:
-    """Return when the KeyIso service reaches every worker."""
-    workers = len(instance.status().processes) - 1
+    """Return when the KeyIso service reaches every worker that is not started on demand."""
+    services = [entry.service for entry in instance.status().processes]
+    workers = sum(service.startswith("software-") for service in services)
 
     def all_answer() -> bool:
         with RawClient.bound(instance.instance.control_socket) as client:

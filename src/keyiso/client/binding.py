@@ -83,7 +83,13 @@ class Binding:
                 # It was replaced, meanwhile, by a key that another kind of worker opens.
 
     def _level_of(self, location: KeyLocation) -> Level:
-        return self.try_until_done("FindKey", lambda request: request.level_of(location))
+        """Of a key that is not found it does not matter: opening it fails, and is recorded."""
+        try:
+            return self.try_until_done("FindKey", lambda request: request.level_of(location))
+        except NCryptError as error:
+            if error.status == Status.KEYISO_E_SERVICE_UNAVAILABLE:
+                raise
+            return "software"
 
     def isolation(self) -> Isolation:
         """Whether ``vbs`` keys can be had here."""
