@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -52,6 +53,12 @@ def armed_machine() -> None:
     """Skips what needs an armed worker, and says why."""
     if absent := missing(probe_machine(), ARMED):
         pytest.skip(f"this machine arms no worker: {'; '.join(map(str, absent))}")
+
+
+def pytest_configure() -> None:
+    """A shell has what it starts in the background ignore SIGINT, and so would our children."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
