@@ -27,6 +27,7 @@ from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.property_changes import set_property
 from keyiso.keyiso_service.remembering import first_result, remember, too_many
 from keyiso.keyiso_service.terms import (
+    LEVELS,
     check_operation_id,
     check_properties,
     check_provider,
@@ -464,7 +465,7 @@ def _level_if_known(present: StoredKey) -> Level | None:
         check_row(present, header)
     except NCryptError:
         return None
-    return header.level
+    return header.level if header.level in LEVELS else None
 
 
 def _exists(terms: KeyTerms) -> NCryptError:

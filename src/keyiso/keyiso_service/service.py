@@ -20,7 +20,7 @@ from keyiso.keyiso_service.key_changes import KeyChanges
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.key_uses import KeyUses
 from keyiso.keyiso_service.property_changes import PropertyChanges
-from keyiso.keyiso_service.terms import check_provider
+from keyiso.keyiso_service.terms import LEVELS, check_provider
 from keyiso.keyiso_service.watching import Watching
 from keyiso.keyiso_service.workers import Workers, level_of_worker
 from keyiso.names import check_name, printable_name
@@ -213,7 +213,7 @@ class KeyIsoService:
                 stored, header = self._usable(client, operation)
                 level = header.level
                 worker = self._workers.with_instance(operation.worker_instance)
-                if header.level != level_of_worker(worker):
+                if header.level in LEVELS and header.level != level_of_worker(worker):
                     # Replaced since the client looked, by a key that another worker opens.
                     raise no_such_key(operation.scope, operation.name)
                 opened = await worker.call(

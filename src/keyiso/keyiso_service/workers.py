@@ -12,6 +12,7 @@ from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import Level
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.client import Client
+from keyiso.keyiso_service.terms import LEVELS
 from keyiso.keyiso_service.turns import Turns, Wanted
 from keyiso.quotas import Quotas
 from keyiso.server.link import Link
@@ -286,6 +287,8 @@ class Workers:
     def _in_turn(self, links: Sequence[Link], level: Level) -> Link:
         if links:
             return links[next(self._turn) % len(links)]
+        if level not in LEVELS:
+            raise ncrypt_error(Status.NTE_BAD_DATA, f"no worker opens keys of level {level}")
         if level == "vbs":
             isolation = self.isolation()
             if isolation.state == "unavailable":
