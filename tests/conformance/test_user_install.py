@@ -40,7 +40,7 @@ try:
     with Key.create('web', 'ECDSA_P256', overwrite=True) as key:
         key.sign(b'data')
         status = supervisor_status(client_instance(os.environ), trusted_uids())
-        pids = [status.pid, *(one.pid for one in status.processes)]
+        pids = [status.pid, *(one.pid for one in status.processes if one.pid)]
         told['commands'] = [
             open(f'/proc/{pid}/cmdline').read().split('\\0') for pid in pids
         ]
@@ -89,8 +89,8 @@ class User:
             capture_output=True,
             text=True,
             timeout=SECONDS,
-            check=True,
         )
+        assert ended.returncode == 0, ended.stderr
         return json.loads(ended.stdout)
 
 

@@ -77,5 +77,5 @@ def autostart_possible(instance: Instance) -> bool:
     """A system instance is started by the system; everybody starts his own, unless his keys are
     outside of this machine.
     """
-    here = not instance.system and not instance.outside.exists()
+    here = not instance.system and not os.path.exists(instance.outside)
     return here and os.access(sys.executable, os.X_OK)
