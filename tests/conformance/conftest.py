@@ -20,14 +20,18 @@ from tests.conformance.readable_tree import Unreadable, make_tree
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
 
-LEVELS: tuple[Level, ...] = ("software", "vbs")
+LEVELS = ("software", pytest.param("vbs", marks=pytest.mark.soak))
+IN_SHORT = "test_ncrypt_lifecycle"
+"""The module that `make test` runs over both levels; the others take minutes."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """What is marked ``both_levels`` runs over keys of each; ``software_only`` takes it back."""
     marked = metafunc.definition.get_closest_marker
     if "level" in metafunc.fixturenames and marked("both_levels") and not marked("software_only"):
-        metafunc.parametrize("level", LEVELS, indirect=True, scope="module")
+        short = metafunc.module.__name__.endswith(IN_SHORT)
+        levels = ("software", "vbs") if short else LEVELS
+        metafunc.parametrize("level", levels, indirect=True, scope="module")
 
 
 @pytest.hookimpl(wrapper=True)

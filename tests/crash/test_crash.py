@@ -84,7 +84,7 @@ CASES = (
 )
 
 
-@pytest.fixture(params=["software", "vbs"])
+@pytest.fixture(params=["software", pytest.param("vbs", marks=pytest.mark.soak)])
 def level(request: pytest.FixtureRequest) -> Level:
     """Of the key that is changed; skips what the machine cannot have."""
     if request.param == "vbs":
