@@ -56,13 +56,16 @@ from keyiso.wire.operations import (
     Generate,
     GetEventChannels,
     GetImportKey,
+    GetIsolation,
     GetProperty,
     GetServiceStatus,
     GetSupervisorStatus,
     GetWorkerImportKey,
+    GetWorkerIsolation,
     GetWorkerStatus,
     Import,
     ImportKey,
+    Isolation,
     KeyGrant,
     KeyName,
     KeyNames,
@@ -81,6 +84,7 @@ from keyiso.wire.operations import (
     Release,
     ReleaseEphemeral,
     RenewLease,
+    ReplacePairs,
     ReportProviderFailure,
     Revoke,
     Sealed,
@@ -89,6 +93,9 @@ from keyiso.wire.operations import (
     SetAccess,
     SetEventChannel,
     SetProperty,
+    SharedRoots,
+    ShareRoots,
+    ShieldFinding,
     Sign,
     Signature,
     Signatures,
@@ -131,6 +138,7 @@ OPERATIONS: dict[str, list[Operation[Any]]] = {
         ReleaseEphemeral(b"blob" * 50),
         EnumKeys("provider", "user", b""),
         GetServiceStatus(),
+        GetIsolation(),
         SetProperty(b"o" * 16, "provider", "user", b"a\0", b"k" * 16, b"n\0", b"value" * 9),
         GetProperty("provider", "user", b"a\0", b"k" * 16, b"n\0"),
         SetAccess(b"o" * 16, "provider", "user", b"a\0", b"k" * 16, header().access),
@@ -158,6 +166,7 @@ OPERATIONS: dict[str, list[Operation[Any]]] = {
         GetWorkerImportKey(),
         Revoke((b"k" * 16, b"l" * 16)),
         GetWorkerStatus(),
+        GetWorkerIsolation(),
         Authenticate(b"blob" * 50),
         RenewLease(),
         SealProperty(b"blob" * 50, b"n\0", b"value"),
@@ -165,7 +174,8 @@ OPERATIONS: dict[str, list[Operation[Any]]] = {
         ChangeAccess(b"blob" * 50, header().access),
         TakeUses(),
     ],
-    "supervision": [GetSupervisorStatus(), Stop()],
+    "pair": [ShareRoots(b"k" * 32)],
+    "supervision": [GetSupervisorStatus(), Stop(), ReplacePairs()],
 }
 """One call of every operation, by the kind of connection."""
 
@@ -173,6 +183,17 @@ WORKER_STATUS = WorkerStatus("software-0", 1, b"i" * 16, 2, 3, 4, 5, 6)
 
 FAILED_USE = FailedUse(
     *(1000, 4711, "nginx", "provider", "user", b"a\0", b"k" * 16, "RSA", "Sign", 1, 2, "00-trace"),
+)
+
+ISOLATION = Isolation(
+    "armed",
+    "",
+    "",
+    (ShieldFinding("secretmem", "yes", "25 MiB"),),
+    "degraded",
+    "present",
+    "why",
+    "do",
 )
 
 RESULTS: list[tuple[Operation[Any], Any]] = [
@@ -200,6 +221,8 @@ RESULTS: list[tuple[Operation[Any], Any]] = [
     (ExportPrivate(1, "PKCS8_PRIVATEKEY", b""), Output(b"o" * 100)),
     (Generate(TERMS, KeyGrant((), 1, b"")), Sealed(b"blob" * 50, header())),
     (GetWorkerStatus(), WORKER_STATUS),
+    (GetIsolation(), ISOLATION),
+    (ShareRoots(b"k" * 32), SharedRoots(b"s" * 200, 1, "cause", "action")),
     (Authenticate(b"blob"), Authenticated(header())),
     (
         GetSupervisorStatus(),

@@ -276,7 +276,7 @@ def test_an_event_has_the_fields_of_the_manifest_in_their_order(kind: EventType)
     for wrong in (
         {**values, "More": 1},
         dict(list(values.items())[1:]),
-        dict(reversed(values.items())),
+        *([dict(reversed(values.items()))] if len(values) > 1 else []),
     ):
         with pytest.raises(ValueError, match=f"event {kind.event_id}"):
             Event(kind, 0.0, wrong, 0)

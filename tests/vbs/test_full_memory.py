@@ -93,6 +93,11 @@ def test_programs_with_more_keys_than_there_is_memory_for_notice_nothing(worker:
         assert (program.returncode, said.strip()) == (0, str(HANDLES))
 
 
+def _refused(opened: Counter[str]) -> int:
+    """For want of memory, or because the user has had his share of it."""
+    return opened["NTE_NO_MEMORY"] + opened["KEYISO_E_LIMIT"]
+
+
 def test_who_takes_all_memory_is_refused_and_gives_it_back(
     instance: RunningInstance, worker: int
 ) -> None:

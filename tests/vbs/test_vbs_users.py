@@ -10,9 +10,9 @@ import pytest
 from keyiso.router import process_router
 from keyiso.supervisor.capability import CAP_IPC_LOCK
 from keyiso.trustlet.arming.process import status_of, tracer_of
-from keyiso.wire.messages import Hello, Refusal
+from keyiso.wire.messages import Refusal
 from tests.conformance.conftest import homes, python
-from tests.conformance.raw_client import RawClient, message
+from tests.conformance.raw_client import RawClient
 from tests.conformance.world import ALICE, BOB, TRUSTLET, SystemInstance, World, uid_of
 
 __all__ = ["homes", "python"]
@@ -87,7 +87,6 @@ def test_roots_are_given_to_nobody_of_another_uid(world: World, system: SystemIn
     assert (meeting.stat().st_uid, meeting.stat().st_mode & 0o777) == (uid_of(TRUSTLET), 0o700)
     for path in meeting.glob("*.sock"):
         with RawClient.at(path) as client:
-            client.send(message(Hello(1, 1, "root")))
             refused = client.receive()
             assert isinstance(refused, Refusal)
             assert "no worker of this instance" in refused.cause
