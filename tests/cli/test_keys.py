@@ -146,7 +146,7 @@ def test_required_protection_is_never_pretended(instance: RunningInstance) -> No
     arguments = ("key", "create", "web", "--algorithm", "ECDSA_P256", "--protection")
     ended = keyiso(*arguments, "require-vbs")
     assert ended.code == 7
-    assert "prefer-vbs" in ended.errors
+    assert "keyiso tpm enroll" in ended.errors
     ended = keyiso(*arguments, "require-vbs", "--json")
     assert (ended.code, ended.json["error"]["status"]) == (7, "NTE_VBS_UNAVAILABLE")
     ended = keyiso(*arguments, "prefer-vbs")

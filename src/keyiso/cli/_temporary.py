@@ -41,9 +41,9 @@ class TemporaryInstance:
         return supervisor_status(self.instance, trusted_uids()).pid
 
     def pids(self) -> dict[str, int]:
-        """The services and their pids; 0 for one that is just being started."""
+        """The services that were started, and their pids; 0 for one that is just started again."""
         status = supervisor_status(self.instance, trusted_uids())
-        return {entry.service: entry.pid for entry in status.processes}
+        return {entry.service: entry.pid for entry in status.processes if entry.started}
 
     def kill_services(self) -> None:
         """SIGKILL to every service at once; returns when all of them are gone."""
