@@ -59,10 +59,10 @@ lint: $(STAMP) ## check style and types
 soak: export KEYISO_FUZZ_INPUTS ?= 200000
 soak: export KEYISO_FUZZ_FRAMES ?= 20000
 soak: $(STAMP) test-packages ## run the long tests: an hour of kills, and many bad inputs
-	$(BIN)/python -m pytest -m 'soak or fuzz' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'soak or fuzz' --timeout=0 $(PYTEST_ARGS)
 
 attack: $(STAMP) ## as root: attack armed processes, bare ones and services
-	$(BIN)/python -m pytest -m attack $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m attack --timeout=0 $(PYTEST_ARGS)
 
 bench: $(STAMP) ## measure against in-process keys
 	$(BIN)/python -m bench $(BENCH_ARGS)
@@ -72,7 +72,7 @@ man: $(STAMP) ## write the manual pages into build/man
 
 test-vm: TEST_PACKAGES += $(VM_PACKAGES)
 test-vm: $(STAMP) test-packages $(VM_KERNEL) ## boot, reboot and attack virtual machines
-	$(BIN)/python -m pytest -m 'vm or reboot' $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m 'vm or reboot' --timeout=0 $(PYTEST_ARGS)
 
 test-fresh: ## as root: quickstart and test in a minimal Debian 12
 	tests/fresh/run

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, utils
 
 from keyiso import Key, KeyUsage
+from tests.child import child
 from tests.cli.command import DEADLINE_SECONDS, KEYISO, keyiso, on_terminal
 from tests.instance import RunningInstance
 
@@ -208,7 +209,7 @@ def test_a_terminal_gets_text(ecdsa: Key, letter: Path) -> None:
 
 
 def test_interrupted_while_it_reads(ecdsa: Key) -> None:
-    with subprocess.Popen(
+    with child(
         [*KEYISO, "key", "sign", "web"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -17,15 +17,10 @@ import pytest
 
 from keyiso import EphemeralKeyGoneError, Key
 from keyiso.status import Status
+from keyiso.wire.control import Created, CreateKey, DeleteKey, OpenEphemeral, ReleaseEphemeral
 from keyiso.wire.messages import Call
-from keyiso.wire.operations import (
-    Created,
-    CreateKey,
-    DeleteKey,
-    Done,
-    OpenEphemeral,
-    ReleaseEphemeral,
-)
+from keyiso.wire.results import Done
+from tests.child import child
 from tests.conformance.raw_client import PROVIDER, RawClient, message, terms, units
 from tests.conformance.ready import wait_for_workers
 from tests.conformance.statuses import fails
@@ -160,7 +155,7 @@ def test_a_process_that_ends_takes_its_keys_with_it(
 ) -> None:
     """It need not free them, nor be asked."""
     with Key.create(None, "ECDSA_P256") as mine:
-        with subprocess.Popen(
+        with child(
             [sys.executable, "-c", ANOTHER_PROCESS],
             env=instance.environ,
             stdin=subprocess.PIPE,
