@@ -17,7 +17,7 @@ from keyiso import Key
 from keyiso.client.binding import bind_process, trusted_uids
 from keyiso.client.supervision import stop_instance, supervisor_status
 from keyiso.paths import Instance, client_instance
-from keyiso.wire.operations import GetServiceStatus
+from keyiso.wire.control import GetServiceStatus
 
 _START_SECONDS: Final = 60
 

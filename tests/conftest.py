@@ -1,7 +1,6 @@
 """Fixtures: an instance of keyiso of its own for a test, with real processes."""
 
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Generator, Iterator
@@ -9,43 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from keyiso.router import process_router
 from keyiso.trustlet.arming.probes import probe_machine
 from keyiso.trustlet.arming.shields import ARMED, missing
-from tests.instance import RunningInstance
+from tests.instance import RunningInstance, in_use
 
 
 @pytest.fixture
-def instance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningInstance]:
+def instance(tmp_path: Path) -> Iterator[RunningInstance]:
     """A running instance that this process and its children use; it ends with the test."""
-    monkeypatch.setenv("KEYISO_HOME", str(tmp_path / "home"))
-    process_router.cache_clear()
-    running = RunningInstance(tmp_path / "home")
-    running.start()
-    try:
+    with in_use(RunningInstance(tmp_path / "home")) as running:
         yield running
-    finally:
-        process_router.cache_clear()
-        running.end()
-        shutil.rmtree(running.instance.runtime, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
 def shared_instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningInstance]:
     """A running instance that this process uses, for the tests of a module that leave it whole."""
-    home = tmp_path_factory.mktemp("shared") / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KEYISO_HOME", str(home))
-        process_router.cache_clear()
-        running = RunningInstance(home)
-        running.start()
-        runtime = running.instance.runtime
-        try:
-            yield running
-        finally:
-            process_router.cache_clear()
-            running.end()
-            shutil.rmtree(runtime)
+    with in_use(RunningInstance(tmp_path_factory.mktemp("shared") / "home")) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

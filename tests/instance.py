@@ -1,18 +1,24 @@
 """A running keyiso instance as tests see it: its processes, by their own status."""
 
+import contextlib
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TypeVar
+
+import pytest
 
 from keyiso.client.binding import trusted_uids
 from keyiso.client.supervision import stop_instance, supervisor_status
 from keyiso.errors import NCryptError
 from keyiso.paths import Instance, client_instance
-from keyiso.wire.operations import SupervisorStatus
+from keyiso.router import process_router
+from keyiso.wire.supervision import SupervisorStatus
 
 DEADLINE_SECONDS = 60
 
@@ -96,3 +102,22 @@ def _wait_for_end(pidfd: int) -> None:
         assert ended, "a process of the instance did not end"
     finally:
         os.close(pidfd)
+
+
+Running = TypeVar("Running", bound=RunningInstance)
+
+
+@contextlib.contextmanager
+def in_use(running: Running) -> Iterator[Running]:
+    """Start an instance, and have this process and its children use it until the block ends."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KEYISO_HOME", str(running.home))
+        process_router.cache_clear()
+        running.start()
+        runtime = running.instance.runtime
+        try:
+            yield running
+        finally:
+            process_router.cache_clear()
+            running.end()
+            shutil.rmtree(runtime, ignore_errors=True)

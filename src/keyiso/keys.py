@@ -9,10 +9,10 @@ with Key.create("web", "ECDSA_P256") as key:
 
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self, cast
+from typing import Final, Self, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -25,6 +25,7 @@ from keyiso.crypto.digests import digest as hash_of
 from keyiso.crypto.key_types import PublicKey
 from keyiso.crypto.public_keys import export_public_blob, import_public_blob
 from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.paddings import encryption_padding, signature_padding
 from keyiso.private_keys import HeldPrivateKey, held_private_key
 from keyiso.protection import (
     ExportPolicy,
@@ -33,6 +34,7 @@ from keyiso.protection import (
     ProtectionReport,
     protection_report,
 )
+from keyiso.provider import DEFAULT_PROVIDER, Provider, scope_flag
 from keyiso.status import Status
 
 __all__ = [
@@ -52,60 +54,6 @@ ED25519: Final = "ED25519"
 """keyiso's own algorithm identifier; CNG has none."""
 
 _PAD_CIPHER: Final = f.NCRYPT_PAD_CIPHER_FLAG
-DEFAULT_PROVIDER: Final = names.MS_KEY_STORAGE_PROVIDER
-
-
-class Provider:
-    """An open key storage provider. Without a name, the software provider."""
-
-    def __init__(self, name: str = DEFAULT_PROVIDER) -> None:
-        self._handle = ncrypt.NCryptOpenStorageProvider(name)
-        self.name = name
-
-    @property
-    def handle(self) -> ncrypt.NCryptProvHandle:
-        """For `keyiso.ncrypt`."""
-        return self._handle
-
-    def algorithms(self) -> tuple[str, ...]:
-        """The algorithms that keys can have here."""
-        return tuple(known.pszName for known in ncrypt.NCryptEnumAlgorithms(self._handle))
-
-    def keys(self, *, machine: bool = False) -> Iterator[ncrypt.NCryptKeyName]:
-        """Names and algorithms of the keys of this user, or of the machine."""
-        state = None
-        while True:
-            try:
-                found, state = ncrypt.NCryptEnumKeys(
-                    self._handle, None, state, _scope_flag(machine)
-                )
-            except NCryptError as error:
-                if error.status == Status.NTE_NO_MORE_ITEMS:
-                    return
-                raise
-            yield found
-
-    def watch(self, *, machine: bool = False) -> Any:
-        """An event for changes of the keys of this user, or of the machine.
-
-        It has ``wait(timeout)``, ``fileno()`` and ``close()``, and is a context manager.
-        """
-        flags = f.NCRYPT_REGISTER_NOTIFY_FLAG | _scope_flag(machine)
-        return ncrypt.NCryptNotifyChangeKey(self._handle, None, flags)
-
-    def close(self) -> None:
-        ncrypt.NCryptFreeObject(self._handle)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class Key:
@@ -153,7 +101,7 @@ class Key:
     def open(cls, name: str, *, machine: bool = False, provider: str = DEFAULT_PROVIDER) -> Self:
         """Open a key by name. Raises `KeyNotFoundError` when there is none for this user."""
         opened = ncrypt.NCryptOpenStorageProvider(provider)
-        return cls._of(ncrypt.NCryptOpenKey(opened, name, 0, _scope_flag(machine)))
+        return cls._of(ncrypt.NCryptOpenKey(opened, name, 0, scope_flag(machine)))
 
     @classmethod
     def exists(cls, name: str, *, machine: bool = False, provider: str = DEFAULT_PROVIDER) -> bool:
@@ -281,8 +229,8 @@ class Key:
 
     def public_key(self) -> PublicKey:
         """The public key, as `cryptography` has it."""
-        key, _ = import_public_blob(self._export(names.BCRYPT_PUBLIC_KEY_BLOB))
-        return key
+        blob = ncrypt.NCryptExportKey(self._handle, None, names.BCRYPT_PUBLIC_KEY_BLOB)
+        return import_public_blob(blob)[0]
 
     # --- using it ------------------------------------------------------------------------------
 
@@ -312,7 +260,7 @@ class Key:
         RSA: ``padding`` is "PSS" (the default; ``salt_length`` in bytes, by default the hash's
         length) or "PKCS1". ECDSA signatures are r and s, each of the curve's size, not DER.
         """
-        info, padding_flag = self._padding(digest, hash, padding, salt_length)
+        info, padding_flag = signature_padding(self._algorithm, digest, hash, padding, salt_length)
         return ncrypt.NCryptSignHash(self._handle, info, digest, padding_flag)
 
     def sign_digests(
@@ -329,7 +277,9 @@ class Key:
         """
         if not digests:
             return []
-        info, padding_flag = self._padding(digests[0], hash, padding, salt_length)
+        info, padding_flag = signature_padding(
+            self._algorithm, digests[0], hash, padding, salt_length
+        )
         return ncrypt.KeyisoSignHashes(self._handle, info, digests, padding_flag)
 
     def verify(
@@ -356,7 +306,7 @@ class Key:
         salt_length: int | None = None,
     ) -> None:
         """Like `verify`, for what is already hashed."""
-        info, padding_flag = self._padding(digest, hash, padding, salt_length)
+        info, padding_flag = signature_padding(self._algorithm, digest, hash, padding, salt_length)
         ncrypt.NCryptVerifySignature(self._handle, info, digest, signature, padding_flag)
 
     def encrypt(self, data: bytes, *, padding: str = "OAEP", hash: str = "SHA256") -> bytes:
@@ -365,17 +315,19 @@ class Key:
         AES: encrypt and authenticate up to 60 KiB with a fresh nonce; `decrypt` takes it back.
         """
         if self._algorithm != names.NCRYPT_AES_ALGORITHM:
-            info, padding_flag = _encryption_padding(padding, hash)
+            info, padding_flag = encryption_padding(padding, hash)
             return ncrypt.NCryptEncrypt(self._handle, data, info, padding_flag)
         nonce = os.urandom(NONCE_BYTES)
         mode = ncrypt.BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO(nonce, bytearray(TAG_BYTES))
-        ciphertext = ncrypt.NCryptEncrypt(self._handle, data, _cipher_info(mode), _PAD_CIPHER)
+        ciphertext = ncrypt.NCryptEncrypt(
+            self._handle, data, ncrypt.NCRYPT_CIPHER_PADDING_INFO(pbOtherInfo=mode), _PAD_CIPHER
+        )
         return bytes([ENCRYPTED_VERSION]) + nonce + bytes(mode.pbTag) + ciphertext
 
     def decrypt(self, data: bytes, *, padding: str = "OAEP", hash: str = "SHA256") -> bytes:
         """What `encrypt` was given. Raises ``NTE_DECRYPTION_FAILURE`` where it was changed."""
         if self._algorithm != names.NCRYPT_AES_ALGORITHM:
-            info, padding_flag = _encryption_padding(padding, hash)
+            info, padding_flag = encryption_padding(padding, hash)
             return ncrypt.NCryptDecrypt(self._handle, data, info, padding_flag)
         start = 1 + NONCE_BYTES + TAG_BYTES
         if len(data) < start or data[0] != ENCRYPTED_VERSION:
@@ -383,7 +335,12 @@ class Key:
         mode = ncrypt.BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO(
             data[1 : 1 + NONCE_BYTES], bytearray(data[1 + NONCE_BYTES : start])
         )
-        return ncrypt.NCryptDecrypt(self._handle, data[start:], _cipher_info(mode), _PAD_CIPHER)
+        return ncrypt.NCryptDecrypt(
+            self._handle,
+            data[start:],
+            ncrypt.NCRYPT_CIPHER_PADDING_INFO(pbOtherInfo=mode),
+            _PAD_CIPHER,
+        )
 
     def agree(
         self,
@@ -472,21 +429,6 @@ class Key:
     def _hashed(self, hash: str, data: bytes) -> bytes:
         return data if self._algorithm == ED25519 else hash_of(hash, data)
 
-    def _padding(
-        self, digest: bytes, hash: str, padding: str | None, salt_length: int | None
-    ) -> tuple[ncrypt.PaddingInfo, int]:
-        if self._algorithm != names.NCRYPT_RSA_ALGORITHM:
-            if padding is not None or salt_length is not None:
-                raise ValueError(f"{self._algorithm} has no padding")
-            return None, 0
-        match padding:
-            case "PSS" | None:
-                salt = len(digest) if salt_length is None else salt_length
-                return ncrypt.BCRYPT_PSS_PADDING_INFO(hash, salt), f.NCRYPT_PAD_PSS_FLAG
-            case "PKCS1":
-                return ncrypt.BCRYPT_PKCS1_PADDING_INFO(hash), f.NCRYPT_PAD_PKCS1_FLAG
-        raise ValueError(f"{padding!r} is not a padding: use 'PSS' or 'PKCS1'")
-
     def _derive(
         self,
         peer: ec.EllipticCurvePublicKey,
@@ -504,9 +446,6 @@ class Key:
         finally:
             for handle in (secret, public, provider):
                 ncrypt.NCryptFreeObject(handle)
-
-    def _export(self, blob_type: str) -> bytes:
-        return ncrypt.NCryptExportKey(self._handle, None, blob_type)
 
     def _origin(self) -> str:
         try:
@@ -549,32 +488,13 @@ class _Holder:
         return self.key.export(password=None if password is None else password.decode("utf-8"))
 
 
-def _encryption_padding(padding: str, hash: str) -> tuple[ncrypt.EncryptionPaddingInfo, int]:
-    match padding:
-        case "OAEP":
-            return ncrypt.BCRYPT_OAEP_PADDING_INFO(hash), f.NCRYPT_PAD_OAEP_FLAG
-        case "PKCS1":
-            return None, f.NCRYPT_PAD_PKCS1_FLAG
-    raise ValueError(f"{padding!r} is not an encryption padding: use 'OAEP' or 'PKCS1'")
-
-
-def _cipher_info(
-    mode: ncrypt.BCRYPT_AUTHENTICATED_CIPHER_MODE_INFO,
-) -> ncrypt.NCRYPT_CIPHER_PADDING_INFO:
-    return ncrypt.NCRYPT_CIPHER_PADDING_INFO(pbOtherInfo=mode)
-
-
 def _set_dword(handle: ncrypt.NCryptKeyHandle, name: str, value: int) -> None:
     if not 0 <= value <= 0xFFFFFFFF:
         raise ValueError(f"{name} is a number of 32 bits, not {value}")
     ncrypt.NCryptSetProperty(handle, name, struct.pack("<I", value))
 
 
-def _scope_flag(machine: bool) -> int:
-    return f.NCRYPT_MACHINE_KEY_FLAG if machine else 0
-
-
 def _flags(machine: bool, overwrite: bool, protection: Protection, per_boot: bool) -> int:
     overwriting = f.NCRYPT_OVERWRITE_KEY_FLAG if overwrite else 0
     lasting = f.NCRYPT_USE_PER_BOOT_KEY_FLAG if per_boot else 0
-    return _scope_flag(machine) | overwriting | protection.value | lasting
+    return scope_flag(machine) | overwriting | protection.value | lasting

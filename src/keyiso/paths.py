@@ -239,7 +239,7 @@ def _user_runtime(environ: Mapping[str, str], suffix: str = "") -> Path:
         if base and _usable_base(base):
             return Path(base, "keyiso" + suffix)
     # No /run/user: a directory in /tmp, which is checked to be ours before it is used.
-    return Path(f"/tmp/keyiso-{os.getuid()}{suffix}")  # noqa: S108
+    return Path(f"/tmp/keyiso-{os.getuid()}{suffix}")  # noqa: S108 (checked, as said above)
 
 
 def _usable_base(base: str) -> bool:

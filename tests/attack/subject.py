@@ -14,24 +14,19 @@ from typing import Any, Literal, Self
 from keyiso.crypto.ciphers import CipherParameters
 from keyiso.crypto.import_seal import seal_import
 from keyiso.crypto.signatures import NO_PADDING, Padding
-from keyiso.wire.messages import Call, Return, result_of
-from keyiso.wire.operations import (
+from keyiso.wire.channel import Encipher, Ping, Sign, Signature
+from keyiso.wire.key_terms import KeyGrant, KeyTerms
+from keyiso.wire.link import (
     AddChannel,
-    Encipher,
     GetWorkerImportKey,
     GetWorkerStatus,
     Import,
-    KeyGrant,
-    KeyTerms,
     Load,
-    Opened,
-    Ping,
     RenewLease,
     Sealed,
-    Sign,
-    Signature,
-    WorkerImportKey,
 )
+from keyiso.wire.messages import Call, Return, result_of
+from keyiso.wire.results import Opened, WorkerImportKey
 from tests.attack.demonstration import LINK, root_secret
 from tests.attack.planted import pkcs8, plant
 from tests.attack.target import SECONDS, Kind, Target

@@ -17,17 +17,9 @@ from keyiso import limits
 from keyiso.crypto.ciphers import CipherParameters
 from keyiso.crypto.signatures import NO_PADDING
 from keyiso.status import Status
+from keyiso.wire.channel import Encipher, Ping, Sign, Signature
+from keyiso.wire.link import AddChannel, GetWorkerStatus, Load, SealProperty
 from keyiso.wire.messages import Failure, Refusal
-from keyiso.wire.operations import (
-    AddChannel,
-    Encipher,
-    GetWorkerStatus,
-    Load,
-    Ping,
-    SealProperty,
-    Sign,
-    Signature,
-)
 from tests.attack.planted import pkcs8
 from tests.attack.subject import DIGEST, PKCS1, Client, Subject
 from tests.attack.target import wait_until

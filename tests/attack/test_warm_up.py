@@ -34,7 +34,7 @@ from keyiso.crypto.signatures import Padding
 from keyiso.crypto.agreement import Derivation, KdfParameter
 from keyiso.errors import NCryptError
 from keyiso.trustlet.engine import Engine
-from keyiso.wire.operations import KeyGrant, KeyTerms
+from keyiso.wire.key_terms import KeyGrant, KeyTerms
 
 BLOBS = ("PKCS8_PRIVATEKEY", "RSAFULLPRIVATEBLOB", "ECCPRIVATEBLOB", "KeyDataBlob", "?")
 

@@ -17,13 +17,8 @@ from keyiso.backup.restoring import held
 from keyiso.client.binding import bind_process
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
 from keyiso.router import process_router
-from keyiso.wire.operations import (
-    CreateKey,
-    DeleteKey,
-    KeyTerms,
-    OpenEphemeral,
-    ReleaseEphemeral,
-)
+from keyiso.wire.control import CreateKey, DeleteKey, OpenEphemeral, ReleaseEphemeral
+from keyiso.wire.key_terms import KeyTerms
 from tests.cli.command import assert_reads, keyiso, on_terminal
 from tests.conformance.ready import wait_for_workers
 from tests.instance import RunningInstance

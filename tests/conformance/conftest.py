@@ -13,7 +13,7 @@ from keyiso.crypto.key_header import Level
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
 from keyiso.router import process_router
 from keyiso.status import Status
-from keyiso.wire.operations import ServiceStatus
+from keyiso.wire.control import ServiceStatus
 from tests.conformance import isolating_provider, raw_client
 from tests.conformance.raw_client import RawClient
 from tests.conformance.readable_tree import Unreadable, make_tree

@@ -13,16 +13,10 @@ import msgspec
 
 from keyiso.crypto.key_header import Level, Lifetime, Scope
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
+from keyiso.wire.channel import Ping
+from keyiso.wire.control import Attach, Attached, Bind, Bound, GetServiceStatus
+from keyiso.wire.key_terms import KeyTerms
 from keyiso.wire.messages import Call, Failure, Hello, Refusal, Return, Welcome, result_of
-from keyiso.wire.operations import (
-    Attach,
-    Attached,
-    Bind,
-    Bound,
-    GetServiceStatus,
-    KeyTerms,
-    Ping,
-)
 
 PROVIDER = MS_KEY_STORAGE_PROVIDER
 SECONDS = 20

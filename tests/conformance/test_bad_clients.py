@@ -26,22 +26,25 @@ from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.signatures import Padding
 from keyiso.errors import Hop
 from keyiso.status import Status, status_name
-from keyiso.wire.messages import Call, Failure, Hello, Refusal, Return, Welcome
-from keyiso.wire.operations import (
+from keyiso.wire.channel import (
+    Decipher,
+    Decrypt,
+    Derive,
+    Encipher,
+    ExportPrivate,
+    Release,
+    Sign,
+    Signature,
+)
+from keyiso.wire.control import (
     Attach,
     Attached,
     Bind,
     Bound,
     Created,
     CreateKey,
-    Decipher,
-    Decrypt,
     DeleteKey,
-    Derive,
-    Done,
-    Encipher,
     EnumKeys,
-    ExportPrivate,
     FindKey,
     Found,
     GetEventChannels,
@@ -49,16 +52,14 @@ from keyiso.wire.operations import (
     GetServiceStatus,
     ImportKey,
     KeyNames,
-    Opened,
     OpenEphemeral,
     OpenKey,
-    Release,
     ReleaseEphemeral,
     ReportProviderFailure,
     SetEventChannel,
-    Sign,
-    Signature,
 )
+from keyiso.wire.messages import Call, Failure, Hello, Refusal, Return, Welcome
+from keyiso.wire.results import Done, Opened
 from keyiso.wire.session import OUTSTANDING_CALLS
 from tests.conformance.independent import digest
 from tests.conformance.raw_client import (

@@ -22,8 +22,7 @@ from keyiso.status import Status, status_name
 from tests.conformance.ready import wait_for_workers
 from tests.conformance.statuses import fails
 from tests.conformance.world import ALICE, KEYISO, SystemInstance, World
-from tests.instance import RunningInstance
-from tests.limited import in_use
+from tests.instance import RunningInstance, in_use
 from tests.waiting import wait_until
 
 DATA = b"data"

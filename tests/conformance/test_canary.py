@@ -22,7 +22,8 @@ from keyiso import ExportPolicy, Key, KeyUsage, NCryptError, ncrypt
 from keyiso.client.binding import bind_process
 from keyiso.flags import NCRYPT_PAD_CIPHER_FLAG
 from keyiso.router import process_router
-from keyiso.wire.operations import Authenticate, CreateKey, OpenEphemeral, SetEventChannel
+from keyiso.wire.control import CreateKey, OpenEphemeral, SetEventChannel
+from keyiso.wire.link import Authenticate
 from tests.conformance.canaries import FORMS, PIECE_BYTES, found
 from tests.conformance.raw_client import Ended, RawClient, frame, message, terms
 from tests.event_log import EventInstance, event_instance

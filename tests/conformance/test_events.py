@@ -21,7 +21,7 @@ from keyiso.flags import NCRYPT_PERSIST_FLAG
 from keyiso.paths import client_instance
 from keyiso.router import process_router
 from keyiso.status import Status
-from keyiso.wire.operations import (
+from keyiso.wire.control import (
     CreateKey,
     DeleteKey,
     GetServiceStatus,

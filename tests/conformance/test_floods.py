@@ -18,8 +18,9 @@ import pytest
 from keyiso import Key, limits
 from keyiso.crypto.signatures import Padding
 from keyiso.status import Status
+from keyiso.wire.channel import Sign
+from keyiso.wire.control import CreateKey, FindKey, GetServiceStatus, OpenKey, SetProperty
 from keyiso.wire.messages import Call, Failure, Hello, Refusal, Return
-from keyiso.wire.operations import CreateKey, FindKey, GetServiceStatus, OpenKey, SetProperty, Sign
 from keyiso.wire.session import OUTSTANDING_CALLS
 from tests.conformance.independent import digest
 from tests.conformance.raw_client import PROVIDER, Ended, RawClient, message, terms, units

@@ -21,17 +21,10 @@ from keyiso.doctor.instance import instance_findings, running_instance
 from keyiso.flags import NCRYPT_PERSIST_FLAG
 from keyiso.router import process_router
 from keyiso.status import Status
+from keyiso.wire.channel import Sign
+from keyiso.wire.control import Bind, CreateKey, FindKey, GetProperty, GetServiceStatus, OpenKey
 from keyiso.wire.messages import Call, Failure, Hello, Refusal, Welcome, result_of
 from keyiso.wire.multiplexer import Multiplexer, Side
-from keyiso.wire.operations import (
-    Bind,
-    CreateKey,
-    FindKey,
-    GetProperty,
-    GetServiceStatus,
-    OpenKey,
-    Sign,
-)
 from tests.conformance.raw_client import PROVIDER, Ended, RawClient, message, terms, units
 from tests.conformance.world import ALICE, SystemInstance, uid_of
 from tests.guest_port import Guest

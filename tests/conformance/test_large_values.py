@@ -20,25 +20,20 @@ from keyiso.crypto.encryption import EncryptionPadding
 from keyiso.crypto.import_seal import VERSION
 from keyiso.crypto.signatures import Padding
 from keyiso.status import Status, status_name
-from keyiso.wire.messages import Failure
-from keyiso.wire.operations import (
+from keyiso.wire.channel import Decipher, Decrypt, Derive, Encipher, ExportPrivate, Sign
+from keyiso.wire.control import (
     Attach,
     Bind,
     CreateKey,
-    Decipher,
-    Decrypt,
-    Derive,
-    Encipher,
     EnumKeys,
-    ExportPrivate,
     FindKey,
     GetImportKey,
     ImportKey,
     OpenEphemeral,
     OpenKey,
     ReleaseEphemeral,
-    Sign,
 )
+from keyiso.wire.messages import Failure
 from tests.conformance.raw_client import PROVIDER, RawClient, terms, units
 from tests.conformance.ready import wait_for_workers
 from tests.instance import RunningInstance

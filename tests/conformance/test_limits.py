@@ -18,23 +18,23 @@ import pytest
 
 from keyiso import Key, limits
 from keyiso.status import Status, status_name
-from keyiso.wire.messages import Call, Hello, Refusal, Return
-from keyiso.wire.operations import (
+from keyiso.wire.control import (
     Attach,
     Attached,
     Bind,
-    Done,
     FindKey,
     GetServiceStatus,
     ServiceStatus,
     SetProperty,
 )
+from keyiso.wire.messages import Call, Hello, Refusal, Return
+from keyiso.wire.results import Done
 from tests.conformance.raw_client import PROVIDER, Ended, RawClient, message, units
 from tests.conformance.ready import wait_for_workers
 from tests.conformance.statuses import fails
 from tests.conformance.world import ALICE, BOB, SystemInstance, World
-from tests.instance import RunningInstance
-from tests.limited import in_use, limited, limited_instance
+from tests.instance import RunningInstance, in_use
+from tests.limited import limited, limited_instance
 from tests.waiting import wait_until
 
 DATA = b"data"
@@ -215,7 +215,7 @@ def test_key_channels(start_system: Callable[..., World]) -> None:
     code = (
         OUTCOME
         + """
-from keyiso.wire.operations import Attach
+from keyiso.wire.control import Attach
 clients = [raw_client.RawClient.bound(control()) for _ in range(3)]
 told = []
 for client in clients:
@@ -363,7 +363,7 @@ MANY_GENERATIONS = (
     + """
 from collections import Counter
 from keyiso.wire.messages import Call, Hello, Refusal, Return
-from keyiso.wire.operations import CreateKey
+from keyiso.wire.control import CreateKey
 client = raw_client.RawClient.bound(control())
 rsa = lambda: CreateKey(raw_client.terms(algorithm='RSA', bits=2048))
 client.send(b''.join(raw_client.message(Call(100 + n, rsa())) for n in range(20)))
@@ -506,7 +506,8 @@ def test_loaded_keys(start_system: Callable[..., World]) -> None:
     world = start_system(f"LOADED_KEY_BYTES={room * (limits.LOADED_EC_BYTES + 91)}")
     modest = """
 from keyiso.crypto.signatures import Padding
-from keyiso.wire.operations import CreateKey, OpenEphemeral, Sign
+from keyiso.wire.channel import Sign
+from keyiso.wire.control import CreateKey, OpenEphemeral
 client = raw_client.RawClient.bound(control())
 blob = client.call(CreateKey(raw_client.terms())).blob
 channel, attached = client.attach()

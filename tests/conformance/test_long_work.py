@@ -12,25 +12,16 @@ import pytest
 from keyiso import Key, Provider
 from keyiso.crypto.import_seal import seal_import
 from keyiso.crypto.signatures import Padding
+from keyiso.wire.channel import Sign, Signature
+from keyiso.wire.control import Attached, Created, CreateKey, GetImportKey, ImportKey, OpenEphemeral
 from keyiso.wire.messages import Call, Return
-from keyiso.wire.operations import (
-    Attached,
-    Created,
-    CreateKey,
-    GetImportKey,
-    ImportKey,
-    Opened,
-    OpenEphemeral,
-    Sign,
-    Signature,
-)
+from keyiso.wire.results import Opened
 from keyiso.wire.session import OUTSTANDING_CALLS
 from tests.conformance.independent import digest
 from tests.conformance.raw_client import RawClient, message, terms
 from tests.conformance.ready import wait_for_workers
 from tests.conformance.world import ALICE, BOB, SystemInstance, World
-from tests.instance import RunningInstance
-from tests.limited import in_use
+from tests.instance import RunningInstance, in_use
 from tests.long_rsa import long_rsa_numbers, pkcs8_of
 
 DIGEST = digest("SHA256")
@@ -92,7 +83,7 @@ def test_users_take_turns_at_the_generator(python: Path, homes: Path) -> None:
     """Of two users, who wants one key waits for one of the other's, not for all of them."""
     greedy = """
 from keyiso.wire.messages import Call
-from keyiso.wire.operations import CreateKey
+from keyiso.wire.control import CreateKey
 client = raw_client.RawClient.bound(control())
 calls = [CreateKey(raw_client.terms(algorithm='RSA', bits=3072)) for _ in range(25)]
 client.send(b''.join(raw_client.message(Call(100 + n, call)) for n, call in enumerate(calls)))

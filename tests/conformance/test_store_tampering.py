@@ -25,7 +25,8 @@ from keyiso.flags import NCRYPT_MACHINE_KEY_FLAG, NCRYPT_PERSIST_FLAG
 from keyiso.paths import Instance
 from keyiso.status import Status, status_name
 from keyiso.store.schema import MACHINE
-from keyiso.wire.operations import Created, CreateKey, DeleteKey, Done
+from keyiso.wire.control import Created, CreateKey, DeleteKey
+from keyiso.wire.results import Done
 from tests.conformance.raw_client import PROVIDER, RawClient, terms, units
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from keyiso import AccessRule, Key, ncrypt
-from keyiso.router import process_router
 from keyiso.status import Status
 from keyiso.wire.messages import Refusal
 from tests.conformance.raw_client import RawClient
@@ -33,25 +32,15 @@ from tests.conformance.world import (
     World,
     uid_of,
 )
-from tests.instance import RunningInstance
+from tests.instance import RunningInstance, in_use
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users needs root")
 
 
 @pytest.fixture(scope="module")
 def system(python: Path, homes: Path) -> Iterator[SystemInstance]:
-    running = SystemInstance(homes / "system", python)
-    running.start()
-    runtime = running.instance.runtime
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KEYISO_HOME", str(running.home))
-        process_router.cache_clear()
-        try:
-            yield running
-        finally:
-            process_router.cache_clear()
-            running.end()
-            shutil.rmtree(runtime)
+    with in_use(SystemInstance(homes / "system", python)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -261,7 +250,7 @@ def test_a_key_id_that_leaked_is_nothing(world: World) -> None:
     """Deleting means the caller's own key of a name, whatever id is named."""
     hers = world.run(ALICE, "tell(Key.create('leaked', 'ECDSA_P256').unique_name)")
     code = f"""
-from keyiso.wire.operations import DeleteKey
+from keyiso.wire.control import DeleteKey
 with raw_client.RawClient.bound(control()) as client:
     tell([
         status_name(client.status(DeleteKey(
@@ -278,7 +267,7 @@ with raw_client.RawClient.bound(control()) as client:
 
 def test_keys_are_not_made_for_somebody_else(world: World) -> None:
     code = f"""
-from keyiso.wire.operations import CreateKey
+from keyiso.wire.control import CreateKey
 with raw_client.RawClient.bound(control()) as client:
     tell(status_name(client.status(
         CreateKey(raw_client.terms('planted', owner={uid_of(ALICE)})))))
@@ -292,7 +281,7 @@ with raw_client.RawClient.bound(control()) as client:
 def test_somebody_elses_operation_id_is_nothing(world: World) -> None:
     """Not his result, and not an error that would tell that it was used."""
     code = """
-from keyiso.wire.operations import CreateKey, DeleteKey
+from keyiso.wire.control import CreateKey, DeleteKey
 used = bytes(range(16))
 with raw_client.RawClient.bound(control()) as client:
     made = client.call(CreateKey(raw_client.terms('replayed', operation_id=used)))
@@ -310,7 +299,8 @@ def test_stolen_numbers_are_nothing(world: World) -> None:
     """Channel ids, slots and worker instances of one user, in the hands of another."""
     mine = """
 from keyiso.crypto.signatures import Padding
-from keyiso.wire.operations import CreateKey, OpenKey, Sign, Signature
+from keyiso.wire.channel import Sign, Signature
+from keyiso.wire.control import CreateKey, OpenKey
 with raw_client.RawClient.bound(control()) as client:
     name = raw_client.units('of alice')
     client.call(CreateKey(raw_client.terms('of alice')))
@@ -327,7 +317,8 @@ with raw_client.RawClient.bound(control()) as client:
 """
     theirs = """
 from keyiso.crypto.signatures import Padding
-from keyiso.wire.operations import CreateKey, OpenKey, Sign
+from keyiso.wire.channel import Sign
+from keyiso.wire.control import CreateKey, OpenKey
 stolen = json.loads({stolen!r})
 with raw_client.RawClient.bound(control()) as client:
     client.call(CreateKey(raw_client.terms('of bob')))
@@ -354,13 +345,14 @@ with raw_client.RawClient.bound(control()) as client:
 def test_a_stolen_ephemeral_key_is_nothing(world: World) -> None:
     """With its blob and its client's secret, even: it belongs to a user, too."""
     mine = """
-from keyiso.wire.operations import CreateKey
+from keyiso.wire.control import CreateKey
 with raw_client.RawClient.bound(control(), b'g' * 16) as client:
     tell(client.call(CreateKey(raw_client.terms())).blob.hex())
     wait()
 """
     theirs = """
-from keyiso.wire.operations import OpenEphemeral, Opened, ReleaseEphemeral
+from keyiso.wire.control import OpenEphemeral, ReleaseEphemeral
+from keyiso.wire.results import Opened
 blob = bytes.fromhex({blob!r})
 with raw_client.RawClient.bound(control(), b'g' * 16) as client:
     _, attached = client.attach()
@@ -394,7 +386,8 @@ def test_the_event_log_is_keyisos_alone(system: SystemInstance, world: World) ->
 
 
 SWITCH = """
-from keyiso.wire.operations import Done, EventChannels, GetEventChannels, SetEventChannel
+from keyiso.wire.control import EventChannels, GetEventChannels, SetEventChannel
+from keyiso.wire.results import Done
 def answered(answer):
     return type(answer).__name__ if not hasattr(answer, 'status') else status_name(answer.status)
 with raw_client.RawClient.bound(control()) as client:
@@ -482,7 +475,7 @@ def test_a_machine_key_does_not_exist_for_others_by_default(
     """Its access list names who manages machine keys, and nobody else."""
     key = Key.create("not for users", "ECDSA_P256", machine=True)
     code = f"""
-from keyiso.wire.operations import DeleteKey
+from keyiso.wire.control import DeleteKey
 told = [
     outcome(lambda: Key.open('not for users', machine=True).name),
     Key.exists('not for users', machine=True),
@@ -547,7 +540,7 @@ def test_others_do_not_read_a_keys_properties(world: World, system: SystemInstan
     ncrypt.NCryptSetProperty(key.handle, "Note", b"for us", 0x80000000)
     code = f"""
 from keyiso.crypto.key_header import AccessEntry
-from keyiso.wire.operations import GetProperty, SetAccess, SetProperty
+from keyiso.wire.control import GetProperty, SetAccess, SetProperty
 where = (raw_client.PROVIDER, 'machine', raw_client.units('with a note'),
          bytes.fromhex({key.unique_name!r}))
 note = raw_client.units('Note')
@@ -593,7 +586,7 @@ def test_others_do_not_delete_damaged_machine_keys(
     """Nor does the answer tell whether there is one, damaged or not."""
     made = Key.create(name, "ECDSA_P256", machine=True) if exists else None
     code = f"""
-from keyiso.wire.operations import DeleteKey
+from keyiso.wire.control import DeleteKey
 with raw_client.RawClient.bound(control()) as client:
     tell(status_name(client.status(DeleteKey(
         os.urandom(16), raw_client.PROVIDER, 'machine', raw_client.units({name!r}), b''))))

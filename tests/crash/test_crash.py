@@ -28,15 +28,15 @@ from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, NCRYPT_SECURITY_DESCR_PR
 from keyiso.names import encode_name
 from keyiso.status import Status
 from keyiso.supervisor.backoff import FREE_RESTARTS
-from keyiso.wire.operations import (
+from keyiso.wire.control import (
     CreateKey,
     DeleteKey,
     GetImportKey,
     ImportKey,
-    KeyTerms,
     SetAccess,
     SetProperty,
 )
+from keyiso.wire.key_terms import KeyTerms
 from tests.crash.strace import killing, needs_strace, wait_for_end
 from tests.instance import RunningInstance
 from tests.restart.keyring import Keyring

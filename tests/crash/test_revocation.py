@@ -13,7 +13,7 @@ from keyiso.client.binding import bind_process
 from keyiso.client.retry import RetryPolicy
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
 from keyiso.names import encode_name
-from keyiso.wire.operations import DeleteKey
+from keyiso.wire.control import DeleteKey
 from tests.crash.strace import killing, needs_strace, wait_for_end
 from tests.instance import RunningInstance
 from tests.restart.victims import Victims

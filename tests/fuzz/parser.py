@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,21 +83,24 @@ def has_a_good_input(parser: Parser) -> None:
     assert good, f"{parser.name} takes none of its good inputs"
 
 
-def fuzz(parser: Parser, inputs: int = INPUTS) -> None:
-    """Give a parser what is known to be bad for it, and many mutations."""
+def fuzz(parser: Parser, inputs: int = INPUTS) -> Counter[Outcome | None]:
+    """Give a parser what is known to be bad for it, and many mutations. How they ended."""
+    outcomes: Counter[Outcome | None] = Counter()
     for defect, data in parser.once_broken.items():
         assert parser.outcome(data) != defect, "this defect is back"
     rng = random.Random(f"{SEED} {parser.name}")
     faulthandler.dump_traceback_later(_HANG_SECONDS, exit=True)
     try:
-        _give(parser, rng, inputs // 2)  # what is kept once is kept now
+        outcomes += _give(parser, rng, inputs // 2)  # what is kept once is kept now
         with _no_growth(parser, inputs - inputs // 2):
-            _give(parser, rng, inputs - inputs // 2)
+            outcomes += _give(parser, rng, inputs - inputs // 2)
     finally:
         faulthandler.cancel_dump_traceback_later()
+    return outcomes
 
 
-def _give(parser: Parser, rng: random.Random, inputs: int) -> None:
+def _give(parser: Parser, rng: random.Random, inputs: int) -> Counter[Outcome | None]:
+    outcomes: Counter[Outcome | None] = Counter()
     allowed = {None, *parser.documented}
     for number in range(inputs):
         data = mutated(rng, parser.corpus)
@@ -109,6 +113,8 @@ def _give(parser: Parser, rng: random.Random, inputs: int) -> None:
                 f"{parser.name} ended with {outcome!r} after {steps or 'uncounted'} steps"
                 f" (KEYISO_FUZZ_SEED={SEED}) for {data[:2000].hex()}"
             )
+        outcomes[outcome] += 1
+    return outcomes
 
 
 def _counted(parser: Parser, data: bytes) -> tuple[Outcome | None, int]:

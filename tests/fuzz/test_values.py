@@ -24,7 +24,7 @@ from keyiso.keyiso_service.access import Authority, check_right
 from keyiso.keyiso_service.terms import check_terms
 from keyiso.server.peer import Peer
 from keyiso.status import Status
-from keyiso.wire.operations import KeyTerms
+from keyiso.wire.key_terms import KeyTerms
 from tests.fuzz.parser import INPUTS
 from tests.unit.samples import CURVES, INTEGERS, ec_key, header, rsa_key, structs
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from keyiso import Key, NCryptError, Provider
 from keyiso.crypto.key_header import Level
-from keyiso.wire.operations import SupervisorStatus
+from keyiso.wire.supervision import SupervisorStatus
 from tests.instance import DEADLINE_SECONDS, RunningInstance
 from tests.restart.keyring import Keyring
 from tests.restart.load_client import SHARED_KEYS

@@ -6,7 +6,7 @@ from keyiso import Key
 from keyiso.client.binding import bind_process
 from keyiso.errors import NCryptError
 from keyiso.status import Status
-from keyiso.wire.operations import GetServiceStatus
+from keyiso.wire.control import GetServiceStatus
 from tests.instance import RunningInstance
 from tests.restart.victims import wait_until
 

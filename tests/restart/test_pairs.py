@@ -17,7 +17,7 @@ import pytest
 
 from keyiso import NCryptError
 from keyiso.status import Status
-from keyiso.wire.operations import ProcessStatus
+from keyiso.wire.supervision import ProcessStatus
 from tests.instance import RunningInstance
 from tests.restart.asking import Thread
 from tests.restart.keyring import Keyring

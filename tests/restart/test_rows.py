@@ -18,7 +18,7 @@ from keyiso import (
 )
 from keyiso.client.connection import Connection, connect
 from keyiso.router import process_router
-from keyiso.wire.operations import GetWorkerStatus, Revoke
+from keyiso.wire.link import GetWorkerStatus, Revoke
 from tests.instance import RunningInstance
 
 DATA = b"what the application signs"

@@ -13,7 +13,8 @@ from keyiso.client.binding import bind_process
 from keyiso.client.retry import RetryPolicy
 from keyiso.crypto.key_header import Level
 from keyiso.errors import NCryptError
-from keyiso.wire.operations import GetIsolation, GetServiceStatus, WorkerStatus
+from keyiso.wire.control import GetIsolation, GetServiceStatus
+from keyiso.wire.results import WorkerStatus
 from tests.instance import DEADLINE_SECONDS, RunningInstance
 
 

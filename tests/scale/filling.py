@@ -14,7 +14,7 @@ from keyiso.store.keys import StoredKey
 from keyiso.store.writer import KeyTransaction, KeyWriter
 from keyiso.trustlet.engine import Engine
 from keyiso.trustlet.roots import machine_root
-from keyiso.wire.operations import KeyGrant, KeyTerms
+from keyiso.wire.key_terms import KeyGrant, KeyTerms
 
 _NO_BOOT = Root(bytes(16), "boot", bytes(32))
 _IN_ONE_CHANGE = 5000

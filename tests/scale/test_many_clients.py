@@ -18,14 +18,8 @@ import pytest
 
 from keyiso import Key
 from keyiso.crypto.signatures import Padding
-from keyiso.wire.operations import (
-    CreateKey,
-    GetServiceStatus,
-    OpenEphemeral,
-    ServiceStatus,
-    Sign,
-    Signature,
-)
+from keyiso.wire.channel import Sign, Signature
+from keyiso.wire.control import CreateKey, GetServiceStatus, OpenEphemeral, ServiceStatus
 from tests.conformance.independent import digest
 from tests.conformance.raw_client import RawClient, terms
 from tests.conformance.ready import wait_for_workers

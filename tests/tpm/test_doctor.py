@@ -12,7 +12,7 @@ from keyiso.tpm.enrolment import encode_enrolment
 from keyiso.tpm.latch import LATCH_PCR, extend_latch
 from keyiso.tpm.srk import enrol_srk
 from keyiso.trustlet.arming.shields import Answer
-from keyiso.wire.operations import Isolation
+from keyiso.wire.results import Isolation
 from tests.tpm.swtpm import Swtpm
 from tests.tpm.test_enrolment import enrolled
 

@@ -14,7 +14,7 @@ from keyiso.crypto.key_types import AsymmetricPrivateKey as PrivateKey
 from keyiso.crypto.private_keys import private_key_bytes
 from keyiso.crypto.public_keys import public_key_der
 from keyiso.errors import Hop
-from keyiso.wire import messages, operations
+from keyiso.wire import channel, control, link, messages, pair, supervision
 
 ROOT = Root(bytes(range(16)), "machine", b"secret of the machine root      ")
 BOOT_ROOT = Root(bytes(range(16, 32)), "boot", b"secret of the boot root         ")
@@ -89,11 +89,11 @@ def boot_header(**changes: Any) -> KeyHeader:
 
 
 UNIONS: dict[str, Any] = {
-    "control": operations.ControlOperation,
-    "channel": operations.ChannelOperation,
-    "link": operations.LinkOperation,
-    "pair": operations.PairOperation,
-    "supervision": operations.SupervisionOperation,
+    "control": control.ControlOperation,
+    "channel": channel.ChannelOperation,
+    "link": link.LinkOperation,
+    "pair": pair.PairOperation,
+    "supervision": supervision.SupervisionOperation,
 }
 """The operations of every kind of connection."""
 

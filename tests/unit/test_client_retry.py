@@ -11,11 +11,6 @@ from tests.unit.fake_clock import FakeClock
 TROUBLE = Hop("keyiso", 4711, "ended")
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
 def attempts(clock: FakeClock, deadline: float = 30.0, jitter: float = 1.0) -> Attempts:
     return Attempts(RetryPolicy(deadline, lambda: jitter), clock, clock.monotonic())
 

@@ -13,7 +13,7 @@ from keyiso import limits
 from keyiso.crypto.import_seal import open_import, seal_import
 from keyiso.errors import NCryptError
 from keyiso.status import Status
-from keyiso.wire.operations import KeyTerms
+from keyiso.wire.key_terms import KeyTerms
 from tests.unit.samples import pkcs8, structs
 
 WORKER = X25519PrivateKey.generate()

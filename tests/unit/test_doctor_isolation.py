@@ -17,7 +17,7 @@ from keyiso.doctor.verdict import verdicts_from
 from keyiso.paths import Instance
 from keyiso.trustlet.arming import shields
 from keyiso.trustlet.arming.shields import ARMED
-from keyiso.wire.operations import Isolation, ShieldFinding
+from keyiso.wire.results import Isolation, ShieldFinding
 
 SERVING = Isolation(
     "armed",

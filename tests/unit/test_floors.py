@@ -24,9 +24,11 @@ FLOORS = {
     "passport": 8,
     # 7
     "keys": 7,
+    "provider": 7,
     # 6
     "access_rules": 6,
     "ncrypt": 6,
+    "paddings": 6,
     "private_keys": 6,
     "protection": 6,
     # 5
@@ -67,9 +69,9 @@ FLOORS = {
 """The floor of every package and module directly under ``keyiso``. The modules of the ground
 floor are one package in this: they may use each other."""
 
-NEIGHBOURS = {("server", "wire")}
+NEIGHBOURS = {("server", "wire"), ("keys", "provider")}
 """Who may use whom on one floor: the event-loop shell is written around the sessions of the
-wire, which know nothing of it."""
+wire, which know nothing of it, and a key is made and found in a provider."""
 
 UNBOUND = {"", "__main__"}
 """``keyiso`` itself, which imports when it is asked for a name, and ``python -m keyiso``."""

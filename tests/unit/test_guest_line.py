@@ -5,24 +5,13 @@ import os
 import pty
 import socket
 import tty
-from collections.abc import Iterator
-
-import pytest
 
 from keyiso import limits
 from keyiso.guest.line import Line
 from keyiso.server.loop import Loop
-from tests.unit.fake_clock import FakeClock
 from tests.unit.playing import Script, Until, is_open, play, rounds
 
 EVERY_BYTE = bytes(range(256))
-
-
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop(FakeClock())
-    yield made
-    made.close()
 
 
 class End:

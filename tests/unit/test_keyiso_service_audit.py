@@ -16,15 +16,15 @@ from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client
 from keyiso.server.peer import Peer
 from keyiso.status import Status
-from keyiso.wire.messages import Call
-from keyiso.wire.operations import (
+from keyiso.wire.control import (
     DeleteKey,
-    KeyTerms,
     OpenEphemeral,
     OpenKey,
     ReportProviderFailure,
     SetEventChannel,
 )
+from keyiso.wire.key_terms import KeyTerms
+from keyiso.wire.messages import Call
 from tests.unit.fake_clock import FakeClock
 from tests.unit.samples import header
 

@@ -12,7 +12,7 @@ from keyiso import limits
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.key_uses import KeyUses
 from keyiso.server.loop import Loop
-from keyiso.wire.operations import FailedUse, KeyUse, Uses
+from keyiso.wire.link import FailedUse, KeyUse, Uses
 from tests.unit.fake_clock import FakeClock
 from tests.unit.playing import Script, play, rounds
 from tests.unit.test_keyiso_service_audit import writer_at

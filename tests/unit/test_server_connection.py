@@ -18,8 +18,8 @@ from keyiso.server.peer import Peer
 from keyiso.server.promise import Promise
 from keyiso.server.shares import Share, Shares, no_memory
 from keyiso.status import Status
+from keyiso.wire.channel import ChannelOperation, Ping, Release, Sign, Signature
 from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Return, Welcome
-from keyiso.wire.operations import ChannelOperation, Ping, Release, Sign, Signature
 from keyiso.wire.session import Role, Session, client_decoder
 from tests.unit.fake_clock import FakeClock
 from tests.unit.playing import Script, Until, open_descriptors, play, rounds
@@ -124,18 +124,6 @@ class Service:
         (welcome,) = self.heard
         assert isinstance(welcome, Welcome)
         self.heard.clear()
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def loop(clock: FakeClock) -> Iterator[Loop]:
-    made = Loop(clock)
-    yield made
-    made.close()
 
 
 @pytest.fixture

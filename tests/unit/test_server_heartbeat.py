@@ -49,18 +49,6 @@ def sockets_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def loop(clock: FakeClock) -> Iterator[Loop]:
-    made = Loop(clock)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """Relative, because a test's directory may be too long for an address."""
     monkeypatch.chdir(tmp_path)

@@ -14,23 +14,11 @@ from keyiso.server.connection import Endpoint
 from keyiso.server.identity import Identity
 from keyiso.server.listener import Listener
 from keyiso.server.loop import Loop
-from keyiso.wire.operations import ChannelOperation
+from keyiso.wire.channel import ChannelOperation
 from tests.unit.fake_clock import FakeClock
 from tests.unit.playing import Script, Until, play, rounds
 
 IDENTITY = Identity("test-service", b"i" * 16, b"b" * 16, 4711)
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def loop(clock: FakeClock) -> Iterator[Loop]:
-    made = Loop(clock)
-    yield made
-    made.close()
 
 
 @pytest.fixture

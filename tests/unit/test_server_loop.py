@@ -19,18 +19,6 @@ GUARD_SECONDS = 60
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def loop(clock: FakeClock) -> Iterator[Loop]:
-    made = Loop(clock)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def real_loop() -> Iterator[Loop]:
     """A loop that waits as a service's does, but not for ever."""
     made = Loop(SystemClock())

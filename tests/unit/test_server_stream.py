@@ -27,13 +27,6 @@ from tests.unit.playing import (
 SMALL_BUFFER = 4096
 
 
-@pytest.fixture
-def loop() -> Iterator[Loop]:
-    made = Loop(FakeClock())
-    yield made
-    made.close()
-
-
 class End:
     """A stream with the other end of its connection, and what happened to it."""
 

@@ -19,18 +19,6 @@ DEADLINE_SECONDS = 10
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def loop(clock: FakeClock) -> Iterator[Loop]:
-    made = Loop(clock)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def service(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
     """One that says nothing."""
 

@@ -9,8 +9,9 @@ from keyiso import limits
 from keyiso.crypto.public_keys import load_public_key
 from keyiso.crypto.signatures import NO_PADDING, verify_digest
 from keyiso.status import Status
+from keyiso.wire.channel import BATCH_FEATURE, Signatures, SignBatch
+from keyiso.wire.link import TakeUses, Uses
 from keyiso.wire.messages import Failure, Welcome
-from keyiso.wire.operations import BATCH_FEATURE, Signatures, SignBatch, TakeUses, Uses
 from tests.unit.playing import Script, Until, play
 from tests.unit.test_trustlet_worker import World, made
 

@@ -13,7 +13,7 @@ from keyiso.crypto.signatures import NO_PADDING, Padding, verify_digest
 from keyiso.errors import EphemeralKeyGoneError, NCryptError
 from keyiso.status import Status
 from keyiso.trustlet.engine import Engine
-from keyiso.wire.operations import KeyGrant, KeyTerms
+from keyiso.wire.key_terms import KeyGrant, KeyTerms
 from tests.unit.samples import BOOT_ROOT, ROOT, boot_header, ec_key, header, pkcs8, rsa_key
 
 GRANT = KeyGrant((AccessEntry("uid", "1000", 3),), 7, b"")

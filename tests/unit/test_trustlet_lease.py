@@ -19,8 +19,10 @@ from keyiso.server.loop import Loop
 from keyiso.status import Status
 from keyiso.trustlet.engine import Engine
 from keyiso.trustlet.worker import Worker
+from keyiso.wire.channel import Sign, Signature
+from keyiso.wire.link import AddChannel, Load, RenewLease, Revoke
 from keyiso.wire.messages import Call, Failure, Message, Operation, R_co, Return, result_of
-from keyiso.wire.operations import AddChannel, Load, Opened, RenewLease, Revoke, Sign, Signature
+from keyiso.wire.results import Opened
 from keyiso.wire.session import Role, Session, client_decoder
 from tests.unit.fake_clock import FakeClock
 from tests.unit.playing import Script, Until, open_descriptors, play, rounds
@@ -116,18 +118,6 @@ class Stand:
 
     def close(self) -> None:
         self._listening.close()
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
-def loop(clock: FakeClock) -> Iterator[Loop]:
-    made = Loop(clock)
-    yield made
-    made.close()
 
 
 @pytest.fixture

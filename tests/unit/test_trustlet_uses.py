@@ -8,7 +8,8 @@ import pytest
 from keyiso import limits
 from keyiso.server.promise import run_coroutine
 from keyiso.trustlet.uses import ChannelUser, UseCounts
-from keyiso.wire.operations import FailedUse, KeyUse, Sign, Uses
+from keyiso.wire.channel import Sign
+from keyiso.wire.link import FailedUse, KeyUse, Uses
 from tests.unit.samples import header
 
 ALICE = ChannelUser(b"c" * 16, 1000, 4711, "nginx", b"k" * 16)

@@ -17,18 +17,10 @@ from keyiso.server.loop import Loop
 from keyiso.status import Status
 from keyiso.trustlet.engine import Engine
 from keyiso.trustlet.worker import Worker
+from keyiso.wire.channel import Sign
+from keyiso.wire.link import AddChannel, GetWorkerStatus, Load, RenewLease, Revoke, TakeUses, Uses
 from keyiso.wire.messages import Call, Failure, Return, Welcome, result_of
-from keyiso.wire.operations import (
-    AddChannel,
-    GetWorkerStatus,
-    Load,
-    Opened,
-    RenewLease,
-    Revoke,
-    Sign,
-    TakeUses,
-    Uses,
-)
+from keyiso.wire.results import Opened
 from keyiso.wire.session import Role, Session, client_decoder
 from tests.unit.fake_clock import FakeClock
 from tests.unit.playing import Script, Until, play, rounds

@@ -18,6 +18,8 @@ from keyiso.crypto.key_header import AccessEntry, KeyHeader
 from keyiso.crypto.signatures import Padding
 from keyiso.errors import Hop, NCryptError
 from keyiso.status import Status
+from keyiso.wire.channel import ChannelOperation, Ping, Release, Sign
+from keyiso.wire.control import ReleaseEphemeral
 from keyiso.wire.messages import (
     OLDEST_VERSION,
     PROTOCOL_VERSION,
@@ -33,7 +35,7 @@ from keyiso.wire.messages import (
     result_of,
     returned,
 )
-from keyiso.wire.operations import ChannelOperation, Done, Ping, Release, ReleaseEphemeral, Sign
+from keyiso.wire.results import Done
 from keyiso.wire.session import (
     OUTSTANDING_CALLS,
     TRANSITIONS,

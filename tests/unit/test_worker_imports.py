@@ -233,7 +233,7 @@ from keyiso.crypto.key_blob import Root
 from keyiso.crypto.private_keys import private_key_bytes
 from keyiso.crypto.signatures import Padding
 from keyiso.trustlet.engine import Engine
-from keyiso.wire.operations import KeyGrant, KeyTerms
+from keyiso.wire.key_terms import KeyGrant, KeyTerms
 
 machine_root = Root(b"m" * 16, "machine", b"s" * 32)
 engine = Engine(level, machine_root, Root(b"b" * 16, "boot", b"t" * 32))

@@ -17,8 +17,8 @@ from keyiso import Key, NCryptError, Protection, limits
 from keyiso.router import process_router
 from keyiso.status import Status
 from keyiso.trustlet.arming.heap import HEAP_BYTES
+from keyiso.wire.control import Attach
 from keyiso.wire.messages import Failure, Refusal
-from keyiso.wire.operations import Attach
 from tests.conformance.raw_client import Ended, RawClient
 from tests.instance import RunningInstance
 

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from keyiso.client.binding import bind_process
-from keyiso.wire.operations import GetServiceStatus
+from keyiso.wire.control import GetServiceStatus
 from tests.instance import RunningInstance
 from tests.restart.kills import clients_at_work, report_of, wait_for_operations
 from tests.restart.seed import SEED

@@ -14,7 +14,7 @@ from keyiso.router import process_router
 from keyiso.server.identity import new_identity
 from keyiso.status import Status, status_name
 from keyiso.trustlet.root_sharing import ask_for_roots
-from keyiso.wire.operations import Isolation
+from keyiso.wire.results import Isolation
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
 from tests.roots.machine import EnrolledMachine

@@ -16,7 +16,7 @@ from keyiso.errors import NCryptError, VbsUnavailableError
 from keyiso.keys import ExportPolicy, Provider
 from keyiso.status import Status
 from keyiso.trustlet.arming.process import status_of, tracer_of
-from keyiso.wire.operations import GetIsolation
+from keyiso.wire.control import GetIsolation
 from tests.instance import RunningInstance
 
 pytestmark = pytest.mark.usefixtures("vbs_instance")

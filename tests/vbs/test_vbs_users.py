@@ -1,19 +1,18 @@
 """``vbs`` in a system instance: pairs of another user than root and the KeyIso service."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from keyiso.router import process_router
 from keyiso.supervisor.capability import CAP_IPC_LOCK
 from keyiso.trustlet.arming.process import status_of, tracer_of
 from keyiso.wire.messages import Refusal
 from tests.conformance.conftest import homes, python
 from tests.conformance.raw_client import RawClient
 from tests.conformance.world import ALICE, BOB, TRUSTLET, SystemInstance, World, uid_of
+from tests.instance import in_use
 
 __all__ = ["homes", "python"]
 
@@ -38,18 +37,8 @@ tell(outcome(open_it))
 
 @pytest.fixture(scope="module")
 def system(armed_machine: None, python: Path, homes: Path) -> Iterator[SystemInstance]:
-    running = SystemInstance(homes / "system", python)
-    running.start()
-    runtime = running.instance.runtime
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KEYISO_HOME", str(running.home))
-        process_router.cache_clear()
-        try:
-            yield running
-        finally:
-            process_router.cache_clear()
-            running.end()
-            shutil.rmtree(runtime)
+    with in_use(SystemInstance(homes / "system", python)) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.reboot
 
 OPENED = """
 from pathlib import Path
-from keyiso.wire.operations import CreateKey, OpenEphemeral
+from keyiso.wire.control import CreateKey, OpenEphemeral
 from tests.conformance import raw_client
 
 raw_client.SECONDS = 120

@@ -1,6 +1,11 @@
 """Options that several commands have."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import click
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _JSON = "keyiso.cli.json"
 
@@ -22,6 +27,18 @@ json_option = click.option(
 machine_option = click.option(
     "--machine", is_flag=True, help="A key of the machine, not one of yours."
 )
+
+
+def service_users_options(command: F) -> F:
+    """Who the services run as in a system instance that does not exist yet."""
+    for option, user in (("--trustlet-user", "keyiso-trustlet"), ("--keyiso-user", "keyiso")):
+        command = click.option(
+            option,
+            metavar="USER",
+            default=user,
+            help="As for `serve`; where nothing was ever served.",
+        )(command)
+    return command
 
 
 def wants_json(context: click.Context) -> bool:

@@ -27,7 +27,7 @@ from keyiso.cli._backups import (
     print_keys,
     print_never_restored,
 )
-from keyiso.cli._options import json_option
+from keyiso.cli._options import json_option, service_users_options
 from keyiso.cli._output import print_details, print_json, printable
 from keyiso.cli._password import password_of
 from keyiso.paths import Instance, server_instance
@@ -49,18 +49,7 @@ from keyiso.server.startup import harden_process
     help="A file whose first line is the password of FILE; without it, the terminal is asked.",
 )
 @click.option("--system", is_flag=True, help="The keyiso that serves every user of this machine.")
-@click.option(
-    "--keyiso-user",
-    metavar="USER",
-    default="keyiso",
-    help="As for `serve`; where nothing was ever served.",
-)
-@click.option(
-    "--trustlet-user",
-    metavar="USER",
-    default="keyiso-trustlet",
-    help="As for `serve`; where nothing was ever served.",
-)
+@service_users_options
 @json_option
 def command(
     file: BinaryIO,

@@ -18,13 +18,9 @@ from keyiso.client.retry import RetryPolicy
 from keyiso.client.supervision import supervisor_status
 from keyiso.errors import NCryptError
 from keyiso.paths import Instance, client_instance
-from keyiso.wire.operations import (
-    GetServiceStatus,
-    ProcessStatus,
-    ServiceStatus,
-    SupervisorStatus,
-    WorkerStatus,
-)
+from keyiso.wire.control import GetServiceStatus, ServiceStatus
+from keyiso.wire.results import WorkerStatus
+from keyiso.wire.supervision import ProcessStatus, SupervisorStatus
 
 _DEADLINE_SECONDS: Final = 3.0
 """What the KeyIso service may take. Its supervisor listens for it: without a deadline, a service

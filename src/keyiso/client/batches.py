@@ -14,7 +14,7 @@ from keyiso import limits
 from keyiso.client.channel import KeyChannel
 from keyiso.client.request import Request
 from keyiso.crypto.signatures import Padding
-from keyiso.wire.operations import SignBatch
+from keyiso.wire.channel import SignBatch
 from keyiso.wire.session import RemoteProtocolError
 
 _UNDER_WAY: Final = 2

@@ -26,8 +26,10 @@ from keyiso.crypto.signatures import Padding
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.paths import Instance, client_instance
 from keyiso.status import Status
+from keyiso.wire.channel import BATCH_FEATURE, Ping
+from keyiso.wire.control import AwaitChange
 from keyiso.wire.messages import Operation, R_co
-from keyiso.wire.operations import BATCH_FEATURE, AwaitChange, Isolation, Ping
+from keyiso.wire.results import Isolation
 
 T = TypeVar("T")
 

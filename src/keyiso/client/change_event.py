@@ -13,7 +13,7 @@ from keyiso.client.trouble import Broken
 from keyiso.crypto.key_header import Scope
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
-from keyiso.wire.operations import AwaitChange
+from keyiso.wire.control import AwaitChange
 
 _PAUSE_SECONDS: Final = 0.5
 """Between two tries to reach a KeyIso service that is not there."""

@@ -6,7 +6,8 @@ from collections import deque
 
 from keyiso.client.connection import Connection
 from keyiso.client.reference import KeyReference
-from keyiso.wire.operations import Attached, Release
+from keyiso.wire.channel import Release
+from keyiso.wire.control import Attached
 
 _RELEASES_AT_ONCE = 64
 

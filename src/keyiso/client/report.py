@@ -14,7 +14,7 @@ from keyiso.client.connection import Connection, connect
 from keyiso.client.request import process_name
 from keyiso.errors import Hop
 from keyiso.paths import client_instance
-from keyiso.wire.operations import Bind, ReportProviderFailure
+from keyiso.wire.control import Bind, ReportProviderFailure
 
 
 def report_provider_failure(environ: Mapping[str, str], provider: str, status: int) -> None:

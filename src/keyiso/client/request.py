@@ -29,18 +29,9 @@ from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.names import decode_name, printable_name
 from keyiso.paths import Instance
 from keyiso.status import Status
+from keyiso.wire.control import Attach, Bind, Bound, FindKey, GetIsolation, OpenEphemeral, OpenKey
 from keyiso.wire.messages import Operation, R_co
-from keyiso.wire.operations import (
-    Attach,
-    Bind,
-    Bound,
-    FindKey,
-    GetIsolation,
-    Isolation,
-    Opened,
-    OpenEphemeral,
-    OpenKey,
-)
+from keyiso.wire.results import Isolation, Opened
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from keyiso.errors import Hop, ncrypt_error
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.wire.messages import Operation, R_co
-from keyiso.wire.operations import GetSupervisorStatus, ReplacePairs, Stop, SupervisorStatus
+from keyiso.wire.supervision import GetSupervisorStatus, ReplacePairs, Stop, SupervisorStatus
 
 _TIMEOUT_SECONDS = 10.0
 

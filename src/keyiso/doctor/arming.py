@@ -9,7 +9,7 @@ from keyiso.doctor.finding import Finding, Question, answers
 from keyiso.errors import NCryptError
 from keyiso.trustlet.arming import shields
 from keyiso.trustlet.arming.shields import Answer
-from keyiso.wire.operations import ShieldFinding
+from keyiso.wire.results import ShieldFinding
 
 _NOT_ARMED: Final = "Keys that require `vbs` cannot be made."
 

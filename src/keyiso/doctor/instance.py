@@ -12,13 +12,9 @@ from keyiso.doctor.finding import Finding, Question
 from keyiso.doctor.memory import THIS_PROCESS
 from keyiso.errors import NCryptError
 from keyiso.paths import Instance, client_instance
-from keyiso.wire.operations import (
-    GetIsolation,
-    GetServiceStatus,
-    Isolation,
-    ProcessStatus,
-    SupervisorStatus,
-)
+from keyiso.wire.control import GetIsolation, GetServiceStatus
+from keyiso.wire.results import Isolation
+from keyiso.wire.supervision import ProcessStatus, SupervisorStatus
 
 RUNNING: Final = Question(
     "running",

@@ -3,7 +3,7 @@
 from typing import Final
 
 from keyiso.doctor.finding import Finding, Question
-from keyiso.wire.operations import Isolation
+from keyiso.wire.results import Isolation
 
 ARMED: Final = Question(
     "vbs-workers",

@@ -12,7 +12,7 @@ from keyiso.status import Status
 from keyiso.tpm.enrolment import open_tpm
 from keyiso.tpm.sealed_root import check_root
 from keyiso.tpm.transport import DEVICE
-from keyiso.wire.operations import Isolation
+from keyiso.wire.results import Isolation
 
 MACHINE_ROOT: Final = Question(
     "machine-root",

@@ -33,7 +33,7 @@ from keyiso.server.startup import (
     usable_quotas,
 )
 from keyiso.store.ephemerals import EphemeralStore
-from keyiso.wire.operations import Uses
+from keyiso.wire.link import Uses
 
 
 def main(arguments: list[str]) -> int:

@@ -41,12 +41,9 @@ from keyiso.flags import (
 from keyiso.keyiso_service.client import Client
 from keyiso.names import printable_name
 from keyiso.status import Status
-from keyiso.wire.messages import Call
-from keyiso.wire.operations import (
+from keyiso.wire.control import (
     DeleteKey,
     EventChannel,
-    FailedUse,
-    KeyTerms,
     OpenEphemeral,
     OpenKey,
     ReportProviderFailure,
@@ -54,6 +51,9 @@ from keyiso.wire.operations import (
     SetEventChannel,
     SetProperty,
 )
+from keyiso.wire.key_terms import KeyTerms
+from keyiso.wire.link import FailedUse
+from keyiso.wire.messages import Call
 
 _CREATED = 1
 _REPLACED = 2

@@ -19,8 +19,10 @@ from keyiso.server.loop import Loop
 from keyiso.server.peer import start_of
 from keyiso.status import Status
 from keyiso.store.ephemerals import ClientProcess, EphemeralClient, EphemeralStore
+from keyiso.wire.control import ReleaseEphemeral
+from keyiso.wire.link import Authenticate
 from keyiso.wire.messages import Call
-from keyiso.wire.operations import Authenticate, Done, ReleaseEphemeral
+from keyiso.wire.results import Done
 
 _LOOKS_PER_GRACE: Final = 4
 _LOOKED_AT_ONCE: Final = 64

@@ -16,7 +16,8 @@ from keyiso.keyiso_service.audit import Audit, Values
 from keyiso.keyiso_service.client import Client
 from keyiso.server.peer import start_of
 from keyiso.status import Status, describe
-from keyiso.wire.operations import FailedUse, Isolation, Uses
+from keyiso.wire.link import FailedUse, Uses
+from keyiso.wire.results import Isolation
 
 K = TypeVar("K")
 

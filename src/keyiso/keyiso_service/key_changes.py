@@ -42,22 +42,11 @@ from keyiso.server.identity import Identity
 from keyiso.status import Status
 from keyiso.store.keys import KeyReader, Remembered, StoredKey, StoredProperty
 from keyiso.store.writer import KeyTransaction
+from keyiso.wire.control import Created, CreateKey, DeleteKey, ImportKey
+from keyiso.wire.key_terms import KeyGrant, KeyProperty, KeyTerms
+from keyiso.wire.link import Authenticate, Generate, Import, Sealed, SealProperty
 from keyiso.wire.messages import Call
-from keyiso.wire.operations import (
-    Authenticate,
-    Created,
-    CreateKey,
-    DeleteKey,
-    Done,
-    Generate,
-    Import,
-    ImportKey,
-    KeyGrant,
-    KeyProperty,
-    KeyTerms,
-    Sealed,
-    SealProperty,
-)
+from keyiso.wire.results import Done
 
 _OVERWRITE_TRIES: Final = 8
 """Rounds of an overwrite that finds, at its commit, that another one was faster."""
@@ -357,7 +346,7 @@ class KeyChanges:
     ) -> None:
         """Raise unless a worker, or the row itself, says that the key cannot be read.
 
-        What only keeps the key from being read for now, such as a missing root, is raised as it is.
+        What passes, such as a missing root, is raised as it is.
         """
         try:
             header = read_header(present.blob)

@@ -12,7 +12,7 @@ import msgspec
 from keyiso import limits
 from keyiso.keyiso_service.audit import Audit
 from keyiso.server.loop import Loop
-from keyiso.wire.operations import FailedUse, Uses
+from keyiso.wire.link import FailedUse, Uses
 
 
 @dataclass(slots=True)

@@ -21,17 +21,10 @@ from keyiso.server.identity import Identity
 from keyiso.status import Status
 from keyiso.store.keys import Remembered, StoredKey, StoredProperty
 from keyiso.store.writer import KeyTransaction
+from keyiso.wire.control import GetProperty, SetAccess, SetProperty
+from keyiso.wire.link import ChangeAccess, OpenProperty, SealProperty
 from keyiso.wire.messages import Call
-from keyiso.wire.operations import (
-    ChangeAccess,
-    Done,
-    GetProperty,
-    OpenProperty,
-    PropertyValue,
-    SealProperty,
-    SetAccess,
-    SetProperty,
-)
+from keyiso.wire.results import Done, PropertyValue
 
 _TRIES: Final = 8
 """Rounds of a change that finds, at its commit, that another one was faster."""

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from keyiso import limits
@@ -33,9 +33,7 @@ from keyiso.server.promise import run_coroutine
 from keyiso.status import Status
 from keyiso.store.keys import StoredKey
 from keyiso.store.schema import MACHINE
-from keyiso.wire.messages import Call
-from keyiso.wire.operations import (
-    AddChannel,
+from keyiso.wire.control import (
     Attach,
     Attached,
     AwaitChange,
@@ -46,7 +44,6 @@ from keyiso.wire.operations import (
     Created,
     CreateKey,
     DeleteKey,
-    Done,
     EnumKeys,
     EventChannels,
     FindKey,
@@ -56,24 +53,21 @@ from keyiso.wire.operations import (
     GetIsolation,
     GetProperty,
     GetServiceStatus,
-    GetWorkerImportKey,
     ImportKey,
-    Isolation,
     KeyName,
     KeyNames,
-    Load,
-    Opened,
     OpenEphemeral,
     OpenKey,
-    PropertyValue,
     ReleaseEphemeral,
     ReportProviderFailure,
     ServiceStatus,
     SetAccess,
     SetEventChannel,
     SetProperty,
-    WorkerImportKey,
 )
+from keyiso.wire.link import AddChannel, GetWorkerImportKey, Load
+from keyiso.wire.messages import Call
+from keyiso.wire.results import Done, Isolation, Opened, PropertyValue, WorkerImportKey
 
 
 class KeyIsoService:
@@ -275,21 +269,13 @@ class KeyIsoService:
 
     async def _create_key(self, connection: Connection, call: Call[CreateKey]) -> Created:
         client = bound_client(connection)
-        try:
+        with self._noting_failure(client, call):
             return await self._changes.create(client, call)
-        except NCryptError as error:
-            level = call.operation.terms.level
-            self._note_failure(client, level, "CreateKey", call.trace, error)
-            raise
 
     async def _import_key(self, connection: Connection, call: Call[ImportKey]) -> Created:
         client = bound_client(connection)
-        try:
+        with self._noting_failure(client, call):
             return await self._changes.import_key(client, call)
-        except NCryptError as error:
-            level = call.operation.terms.level
-            self._note_failure(client, level, "ImportKey", call.trace, error)
-            raise
 
     async def _get_import_key(
         self, connection: Connection, call: Call[GetImportKey]
@@ -359,6 +345,17 @@ class KeyIsoService:
             self._audit.suppressed,
             self._uses.lost,
         )
+
+    @contextlib.contextmanager
+    def _noting_failure(
+        self, client: Client, call: Call[CreateKey] | Call[ImportKey]
+    ) -> Iterator[None]:
+        try:
+            yield
+        except NCryptError as error:
+            function = type(call.operation).__name__
+            self._note_failure(client, call.operation.terms.level, function, call.trace, error)
+            raise
 
     def _note_failure(
         self, client: Client, level: Level, function: str, trace: str, error: NCryptError

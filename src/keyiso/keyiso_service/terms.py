@@ -13,7 +13,7 @@ from keyiso.flags import NCRYPT_ALLOW_ALL_USAGES
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, NCRYPT_AES_ALGORITHM
 from keyiso.names import check_name, check_property_name
 from keyiso.status import Status
-from keyiso.wire.operations import KeyProperty, KeyTerms
+from keyiso.wire.key_terms import KeyProperty, KeyTerms
 
 PROVIDERS: Final = frozenset({MS_KEY_STORAGE_PROVIDER})
 """The providers whose keys this service keeps."""

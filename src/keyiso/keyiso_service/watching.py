@@ -5,7 +5,7 @@ from keyiso.errors import NCryptError
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.server.loop import Loop
 from keyiso.server.promise import Promise
-from keyiso.wire.operations import Changes
+from keyiso.wire.control import Changes
 
 
 class Watching:

@@ -20,19 +20,18 @@ from keyiso.server.loop import Loop
 from keyiso.server.promise import Promise, run_coroutine
 from keyiso.server.startup import print_unexpected
 from keyiso.status import Status
-from keyiso.wire.messages import Operation, R_co
-from keyiso.wire.operations import (
+from keyiso.wire.link import (
     USES_FEATURE,
     GetWorkerIsolation,
     GetWorkerStatus,
-    Isolation,
     RenewLease,
     Revoke,
     SealProperty,
     TakeUses,
     Uses,
-    WorkerStatus,
 )
+from keyiso.wire.messages import Operation, R_co
+from keyiso.wire.results import Isolation, WorkerStatus
 
 _GENERATOR: Final = "-generator"
 """How the name of the worker ends that does the work that takes longer than 20 ms, so that nobody

@@ -65,20 +65,19 @@ from keyiso.providers.software_properties import (
 )
 from keyiso.providers.software_protection import protection_for
 from keyiso.status import Status
-from keyiso.wire.operations import (
+from keyiso.wire.channel import ExportPrivate
+from keyiso.wire.control import (
     Created,
     CreateKey,
     DeleteKey,
     EnumKeys,
-    ExportPrivate,
     FindKey,
     GetImportKey,
     ImportKey,
     KeyName,
-    KeyProperty,
-    KeyTerms,
     ReleaseEphemeral,
 )
+from keyiso.wire.key_terms import KeyProperty, KeyTerms
 
 _SHORT_RSA_BITS: Final = 4096
 _SHORT_PKCS8_BYTES: Final = 4096

@@ -37,7 +37,7 @@ from keyiso.providers.software_encryption import (
 )
 from keyiso.providers.software_key import SoftwareKey
 from keyiso.status import Status
-from keyiso.wire.operations import Decipher, Decrypt, Derive, Encipher, Sign
+from keyiso.wire.channel import Decipher, Decrypt, Derive, Encipher, Sign
 
 _PADDING_FLAGS: Final = NCRYPT_PAD_PKCS1_FLAG | NCRYPT_PAD_PSS_FLAG
 

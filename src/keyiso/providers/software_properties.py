@@ -54,7 +54,7 @@ from keyiso.providers.software_built_in import (
 from keyiso.providers.software_key import Draft, SoftwareKey
 from keyiso.providers.software_operations import check_flags
 from keyiso.status import Status
-from keyiso.wire.operations import FindKey, Found, GetProperty, SetAccess, SetProperty
+from keyiso.wire.control import FindKey, Found, GetProperty, SetAccess, SetProperty
 
 VERSION: Final = 0x00010000
 """NCRYPT_VERSION_PROPERTY: high word major, low word minor."""

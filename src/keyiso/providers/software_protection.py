@@ -11,7 +11,7 @@ from keyiso.flags import (
     NCRYPT_USE_PER_BOOT_KEY_FLAG,
 )
 from keyiso.status import Status
-from keyiso.wire.operations import Isolation
+from keyiso.wire.results import Isolation
 
 
 @dataclass(frozen=True, slots=True)

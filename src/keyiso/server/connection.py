@@ -20,7 +20,7 @@ from keyiso.server.startup import print_unexpected
 from keyiso.server.stream import Stream
 from keyiso.status import Status
 from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Result, returned
-from keyiso.wire.operations import Done
+from keyiso.wire.results import Done
 from keyiso.wire.session import Role, Session, State, server_decoder
 
 Handler = Callable[["Connection", Call[Any]], Any]

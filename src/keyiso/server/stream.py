@@ -73,7 +73,7 @@ class Stream:
             try:
                 sent = self._socket.send(data)
             except OSError:
-                sent = 0  # `_flush` finds out whether that is for now or for good
+                sent = 0  # `_flush` finds out whether it passes
             if sent == len(data):
                 return
             data = data[sent:]

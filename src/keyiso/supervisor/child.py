@@ -10,7 +10,7 @@ from keyiso.server.loop import READ, Loop, Timer
 from keyiso.supervisor.backoff import Backoff
 from keyiso.supervisor.spawn import ServiceSpec, spawn
 from keyiso.supervisor.watchdog import TIMEOUT_SECONDS, parent_of
-from keyiso.wire.operations import ProcessStatus
+from keyiso.wire.supervision import ProcessStatus
 
 Admission = Callable[[str], Sequence[str] | None]
 """Asked with its name before a service is started: more arguments, or None to wait."""

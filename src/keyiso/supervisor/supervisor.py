@@ -20,8 +20,8 @@ from keyiso.supervisor.pairs import Pairs
 from keyiso.supervisor.spawn import ServiceSpec
 from keyiso.supervisor.watchdog import Watchdog
 from keyiso.wire.messages import Call
-from keyiso.wire.operations import (
-    Done,
+from keyiso.wire.results import Done
+from keyiso.wire.supervision import (
     GetSupervisorStatus,
     ReplacePairs,
     Stop,

@@ -20,7 +20,7 @@ from keyiso.tpm.sealed_root import SealedRoot, check_root, seal_machine_root, un
 from keyiso.tpm.tpm import Tpm
 from keyiso.trustlet.kept_boot_root import keep_boot_root, open_boot_root
 from keyiso.trustlet.root_sharing import Giving
-from keyiso.wire.operations import Isolation
+from keyiso.wire.results import Isolation
 
 
 class MachineRoots:

@@ -34,7 +34,7 @@ from keyiso.trustlet.key_cache import KeyCache
 from keyiso.trustlet.root_sharing import ask_for_roots, share_roots
 from keyiso.trustlet.worker import Worker
 from keyiso.trustlet.worker_options import parse_options
-from keyiso.wire.operations import Isolation, ShieldFinding
+from keyiso.wire.results import Isolation, ShieldFinding
 
 LATCHED = "STATUS=latched"
 KEPT_BOOT_ROOT = "X_KEYISO_BOOT_ROOT="

@@ -40,7 +40,8 @@ from keyiso.flags import (
 )
 from keyiso.identifiers import NCRYPT_AES_ALGORITHM
 from keyiso.status import Status
-from keyiso.wire.operations import KeyGrant, KeyTerms, Sealed
+from keyiso.wire.key_terms import KeyGrant, KeyTerms
+from keyiso.wire.link import Sealed
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from keyiso.server.loop import Loop
 from keyiso.server.peer import Peer
 from keyiso.status import Status
 from keyiso.wire.messages import Call, Failure, Refusal, Return, Welcome, result_of
-from keyiso.wire.operations import PairOperation, SharedRoots, ShareRoots
+from keyiso.wire.pair import PairOperation, SharedRoots, ShareRoots
 from keyiso.wire.session import RemoteProtocolError, Role, Session, client_decoder
 
 

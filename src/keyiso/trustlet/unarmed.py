@@ -16,8 +16,9 @@ from keyiso.server.loop import Loop
 from keyiso.server.peer import Peer
 from keyiso.server.startup import stop_on_signals
 from keyiso.status import Status
+from keyiso.wire.link import GetWorkerIsolation
 from keyiso.wire.messages import Call
-from keyiso.wire.operations import GetWorkerIsolation, Isolation, IsolationState
+from keyiso.wire.results import Isolation, IsolationState
 
 
 def serve_refusal(

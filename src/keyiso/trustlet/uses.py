@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from keyiso import limits
 from keyiso.crypto.key_header import KeyHeader
 from keyiso.server.promise import Promise
-from keyiso.wire.operations import FailedUse, KeyUse, Sign, SignBatch, Uses
+from keyiso.wire.channel import Sign, SignBatch
+from keyiso.wire.link import FailedUse, KeyUse, Uses
 
 
 @dataclass(frozen=True, slots=True)

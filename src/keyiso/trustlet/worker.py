@@ -25,45 +25,49 @@ from keyiso.status import Status
 from keyiso.trustlet.engine import Engine, LoadedKey
 from keyiso.trustlet.key_cache import KeyCache
 from keyiso.trustlet.uses import ChannelUser, UseCounts
-from keyiso.wire.messages import Call
-from keyiso.wire.operations import (
+from keyiso.wire.channel import (
     BATCH_FEATURE,
+    ChannelOperation,
+    Decipher,
+    Decrypt,
+    Derive,
+    Encipher,
+    ExportPrivate,
+    Output,
+    Ping,
+    Release,
+    Sign,
+    Signature,
+    Signatures,
+    SignBatch,
+)
+from keyiso.wire.link import (
     USES_FEATURE,
     AddChannel,
     Authenticate,
     Authenticated,
     ChangeAccess,
-    ChannelOperation,
-    Decipher,
-    Decrypt,
-    Derive,
-    Done,
-    Encipher,
-    ExportPrivate,
     Generate,
     GetWorkerImportKey,
     GetWorkerIsolation,
     GetWorkerStatus,
     Import,
-    Isolation,
     LinkOperation,
     Load,
-    Opened,
     OpenProperty,
-    Output,
-    Ping,
-    PropertyValue,
-    Release,
     RenewLease,
     Revoke,
     Sealed,
     SealProperty,
-    Sign,
-    Signature,
-    Signatures,
-    SignBatch,
     TakeUses,
     Uses,
+)
+from keyiso.wire.messages import Call
+from keyiso.wire.results import (
+    Done,
+    Isolation,
+    Opened,
+    PropertyValue,
     WorkerImportKey,
     WorkerStatus,
 )

@@ -5,7 +5,7 @@ import os
 from keyiso.client.binding import bind_process
 from keyiso.events.channels import OFF
 from keyiso.events.records import Level
-from keyiso.wire.operations import EventChannels, GetEventChannels, SetEventChannel
+from keyiso.wire.control import EventChannels, GetEventChannels, SetEventChannel
 
 
 def event_channels() -> EventChannels:

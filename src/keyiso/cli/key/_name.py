@@ -31,7 +31,7 @@ def _names(beginning: str, *, machine: bool) -> list[str]:
     from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
     from keyiso.names import decode_name
     from keyiso.paths import client_instance
-    from keyiso.wire.operations import EnumKeys
+    from keyiso.wire.control import EnumKeys
 
     instance = client_instance(os.environ)
     if not instance.control_socket.exists():

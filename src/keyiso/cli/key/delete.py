@@ -17,7 +17,7 @@ from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
 from keyiso.keys import Key
 from keyiso.names import encode_name, printable_name
 from keyiso.status import Status
-from keyiso.wire.operations import DeleteKey
+from keyiso.wire.control import DeleteKey
 
 _LOST: Final[Mapping[int, str]] = MappingProxyType(
     {

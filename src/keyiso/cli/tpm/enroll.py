@@ -18,6 +18,7 @@ from keyiso.cli._enrolments import (
     tpm_option,
     where,
 )
+from keyiso.cli._options import service_users_options
 from keyiso.cli._output import print_details, printable
 from keyiso.cli._recovery_keys import read_public_key
 from keyiso.errors import ncrypt_error
@@ -43,18 +44,7 @@ from keyiso.trustlet.enrolling.messages import Enrol
     help="A public recovery key, made elsewhere: it can restore the root.",
 )
 @system_option
-@click.option(
-    "--keyiso-user",
-    metavar="USER",
-    default="keyiso",
-    help="As for `serve`; where nothing was ever served.",
-)
-@click.option(
-    "--trustlet-user",
-    metavar="USER",
-    default="keyiso-trustlet",
-    help="As for `serve`; where nothing was ever served.",
-)
+@service_users_options
 def command(
     tpm: str | None,
     unseal: UnsealMode | None,

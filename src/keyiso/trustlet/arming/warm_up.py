@@ -49,29 +49,30 @@ from keyiso.server.promise import Promise, run_coroutine
 from keyiso.trustlet.arming.rehearsal import RehearsalClient
 from keyiso.trustlet.engine import Engine
 from keyiso.trustlet.worker import Worker
-from keyiso.wire.operations import (
-    AddChannel,
-    Authenticate,
-    ChangeAccess,
+from keyiso.wire.channel import (
     Decipher,
     Decrypt,
     Derive,
     Encipher,
     ExportPrivate,
+    Ping,
+    Release,
+    Sign,
+)
+from keyiso.wire.key_terms import KeyGrant, KeyTerms
+from keyiso.wire.link import (
+    AddChannel,
+    Authenticate,
+    ChangeAccess,
     Generate,
     GetWorkerImportKey,
     GetWorkerStatus,
     Import,
-    KeyGrant,
-    KeyTerms,
     Load,
     OpenProperty,
-    Ping,
-    Release,
     RenewLease,
     Revoke,
     SealProperty,
-    Sign,
 )
 
 T = TypeVar("T")

@@ -1,17 +1,10 @@
 """x86-64: registers, system calls (arch/x86 of the kernel: user_64.h, syscall_64.tbl)."""
 
 import ctypes
-from collections.abc import Sequence
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Final
 
 from keyiso.trustlet.arming.machine import Machine, Registers
-
-_WORD: Final = 1 << 64
-_NO_SYSTEM_CALL: Final = _WORD - 1
-"""In ``orig_rax``: the thread is not inside a system call that the kernel should restart."""
-
-_ARGUMENTS: Final = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
 
 
 class _Registers(Registers):
@@ -26,19 +19,11 @@ class _Registers(Registers):
         )
     )
 
-    @property
-    def result(self) -> int:
-        value: int = self.rax
-        return value - _WORD if value >> 63 else value
-
-    def calling(self, instruction: int, number: int, arguments: Sequence[int]) -> Self:
-        made = type(self).from_buffer_copy(self)
-        made.rip = instruction
-        made.rax = number
-        made.orig_rax = _NO_SYSTEM_CALL
-        for name, value in zip(_ARGUMENTS, arguments, strict=False):
-            setattr(made, name, value % _WORD)
-        return made
+    instruction_pointer = "rip"
+    number = "rax"
+    arguments = ("rdi", "rsi", "rdx", "r10", "r8", "r9")
+    returned = "rax"
+    outside_of_a_call = MappingProxyType({"orig_rax": -1})
 
 
 X86_64: Final = Machine(

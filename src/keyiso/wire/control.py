@@ -1,0 +1,249 @@
+"""What an application asks of the KeyIso service."""
+
+from keyiso.crypto.key_header import AccessEntry, KeyHeader, Level, Scope
+from keyiso.wire.key_terms import KeyProperty, KeyTerms
+from keyiso.wire.messages import Operation, Result
+from keyiso.wire.results import (
+    Done,
+    Isolation,
+    Opened,
+    PropertyValue,
+    WorkerImportKey,
+    WorkerStatus,
+)
+
+
+class Bound(Result, frozen=True, array_like=True):
+    uid: int
+    """Who the caller is, as the KeyIso service sees it."""
+    channels: int
+    """How many key channels of one process make sense here: one per worker."""
+
+
+class Attached(Result, frozen=True, array_like=True):
+    """A key channel; its descriptor comes with the message."""
+
+    channel_id: bytes
+    worker: str
+    worker_instance: bytes
+
+
+class Found(Result, frozen=True, array_like=True):
+    header: KeyHeader
+    modified: float
+    """Seconds since 1970-01-01 UTC."""
+
+
+class Created(Result, frozen=True, array_like=True):
+    header: KeyHeader
+    blob: bytes
+    """The sealed key for an ephemeral one, which its client keeps; empty otherwise."""
+
+
+class KeyName(Result, frozen=True, array_like=True):
+    name: bytes
+    algorithm: str
+
+
+class KeyNames(Result, frozen=True, array_like=True):
+    keys: tuple[KeyName, ...]
+    last: bytes
+    """Where the next page begins; empty on the last page."""
+
+
+class ServiceStatus(Result, frozen=True, array_like=True):
+    """The KeyIso service and the workers that it reaches."""
+
+    pid: int
+    instance_id: bytes
+    clients: int
+    workers: tuple[WorkerStatus, ...]
+    lost_events: int = 0
+    """Events that could not be written to the log."""
+    lost_journal: int = 0
+    """Events that the journal did not take."""
+    suppressed_events: int = 0
+    """Failures of users who had too many of them to record each."""
+    lost_uses: int = 0
+    """What workers had no room to tell, also those that ended since."""
+
+
+class Changes(Result, frozen=True, array_like=True):
+    """How many changes there were in a scope, ever."""
+
+    count: int
+
+
+class EventChannel(Result, frozen=True, array_like=True):
+    name: str
+    level: int
+    """The most detailed level that is recorded: 0 (none), 2 (error), 4 (information), 5."""
+
+
+class EventChannels(Result, frozen=True, array_like=True):
+    channels: tuple[EventChannel, ...]
+
+
+class Bind(Operation[Bound], frozen=True, array_like=True, tag=1):
+    client_group: bytes
+    """A secret of the client, 16 bytes: its ephemeral keys open for nobody else."""
+    process: str
+    """The client's own word for itself, for people who read the log; nothing is decided by it."""
+
+
+class Attach(Operation[Attached], frozen=True, array_like=True, tag=2):
+    avoid: tuple[bytes, ...] = ()
+    """Worker instances that this client already has a channel to."""
+    level: Level = "software"
+    """Of the keys that the channel is for."""
+
+
+class OpenKey(Operation[Opened], frozen=True, array_like=True, tag=3):
+    provider: str
+    scope: Scope
+    name: bytes
+    channel_id: bytes
+    worker_instance: bytes
+
+
+class OpenEphemeral(Operation[Opened], frozen=True, array_like=True, tag=4):
+    blob: bytes
+    channel_id: bytes
+    worker_instance: bytes
+
+
+class FindKey(Operation[Found], frozen=True, array_like=True, tag=5):
+    provider: str
+    scope: Scope
+    name: bytes
+
+
+class CreateKey(Operation[Created], frozen=True, array_like=True, tag=6):
+    terms: KeyTerms
+    properties: tuple[KeyProperty, ...] = ()
+
+
+class GetImportKey(Operation[WorkerImportKey], frozen=True, array_like=True, tag=7):
+    level: Level = "software"
+
+
+class ImportKey(Operation[Created], frozen=True, array_like=True, tag=8):
+    terms: KeyTerms
+    worker_instance: bytes
+    sealed: bytes
+    properties: tuple[KeyProperty, ...] = ()
+
+
+class DeleteKey(Operation[Done], frozen=True, array_like=True, tag=9):
+    operation_id: bytes
+    provider: str
+    scope: Scope
+    name: bytes
+    key_id: bytes
+    """The key that is meant; another one under the same name is not deleted. Empty: the damaged
+    key of this name, which cannot be opened; an intact one is then not deleted."""
+
+
+class ReleaseEphemeral(Operation[Done], frozen=True, array_like=True, tag=10):
+    blob: bytes
+
+
+class EnumKeys(Operation[KeyNames], frozen=True, array_like=True, tag=11):
+    provider: str
+    scope: Scope
+    after: bytes
+    """The last name of the page before; empty at the start."""
+
+
+class GetServiceStatus(Operation[ServiceStatus], frozen=True, array_like=True, tag=12):
+    pass
+
+
+class SetProperty(Operation[Done], frozen=True, array_like=True, tag=13):
+    """Store a property with a key."""
+
+    operation_id: bytes
+    provider: str
+    scope: Scope
+    name: bytes
+    key_id: bytes
+    """The key that is meant; another one under the same name is not changed."""
+    property_name: bytes
+    """UTF-16-LE."""
+    value: bytes
+
+
+class GetProperty(Operation[PropertyValue], frozen=True, array_like=True, tag=14):
+    """A property that is stored with a key."""
+
+    provider: str
+    scope: Scope
+    name: bytes
+    key_id: bytes
+    property_name: bytes
+
+
+class SetAccess(Operation[Done], frozen=True, array_like=True, tag=15):
+    """Replace a key's access list. Who must not use it any more cannot when this has returned."""
+
+    operation_id: bytes
+    provider: str
+    scope: Scope
+    name: bytes
+    key_id: bytes
+    access: tuple[AccessEntry, ...]
+
+
+class AwaitChange(Operation[Changes], frozen=True, array_like=True, tag=16):
+    """Wait until the keys of a scope have changed, or for ``WATCH_SECONDS``."""
+
+    scope: Scope
+    since: int
+    """The count that the caller knows; -1 for none, which is answered at once."""
+
+
+class GetIsolation(Operation[Isolation], frozen=True, array_like=True, tag=17):
+    """Whether ``vbs`` keys can be had; asking starts the workers that hold them."""
+
+
+class ReportProviderFailure(Operation[Done], frozen=True, array_like=True, tag=20):
+    """A provider could not be opened in the client's process. The client's own word."""
+
+    provider: str
+    status: int
+
+
+class SetEventChannel(Operation[Done], frozen=True, array_like=True, tag=21):
+    """Switch a channel of the event log. For root and who manages the instance."""
+
+    channel: str
+    level: int
+    """As in `EventChannel`."""
+
+
+class GetEventChannels(Operation[EventChannels], frozen=True, array_like=True, tag=22):
+    """The event channels. For those who may switch them."""
+
+
+ControlOperation = (
+    Bind
+    | Attach
+    | OpenKey
+    | OpenEphemeral
+    | FindKey
+    | CreateKey
+    | GetImportKey
+    | ImportKey
+    | DeleteKey
+    | ReleaseEphemeral
+    | EnumKeys
+    | GetServiceStatus
+    | SetProperty
+    | GetProperty
+    | SetAccess
+    | AwaitChange
+    | GetIsolation
+    | ReportProviderFailure
+    | SetEventChannel
+    | GetEventChannels
+)
