@@ -1,5 +1,6 @@
 """Stored ``vbs`` keys, with a TPM in software that is enrolled."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -13,6 +14,9 @@ from tests.instance import RunningInstance
 from tests.restart.victims import wait_until
 from tests.roots.machine import EnrolledMachine
 from tests.tpm.swtpm import Swtpm
+
+SOME = 4
+"""As often as channels go round the workers twice."""
 
 
 @pytest.fixture
@@ -98,6 +102,43 @@ def test_a_root_that_was_replaced_still_opens_what_it_sealed(
         with stored("new") as new:
             check(old)
             check(new)
+
+
+def test_a_pair_without_the_root_leaves_its_keys_to_one_that_has_it(
+    machine: EnrolledMachine, running: RunningInstance
+) -> None:
+    """As it is for a moment whenever pairs are replaced one after the other."""
+    machine.enrol(recovery=True)
+    running.start()
+    with stored("kept") as key:
+        check(key)
+        machine.tpm.tool("tpm2_clear", "-c", "p")
+        restart(running)
+        assert status_of(lambda: key.sign(b"data")) == Status.KEYISO_E_ROOT_MISSING
+        with unreachable_supervisor(running):
+            machine.restore()  # which would have all pairs replaced
+        assert status_of(lambda: key.sign(b"data")) == Status.KEYISO_E_ROOT_MISSING
+
+        running.kill("vbs-0")
+        wait_for_root(running, "present")
+
+        check(key)
+        for _ in range(SOME):
+            with Key.open("kept") as again, stored("new") as new:
+                check(again)
+                check(new)
+                new.delete()
+
+
+@contextlib.contextmanager
+def unreachable_supervisor(running: RunningInstance) -> Iterator[None]:
+    address = running.instance.supervisor_socket
+    hidden = address.with_name("hidden")
+    address.rename(hidden)
+    try:
+        yield
+    finally:
+        hidden.rename(address)
 
 
 def test_a_tpm_that_was_cleared_leaves_the_rest_served_and_recovery_heals_it(

@@ -27,6 +27,7 @@ from keyiso.names import check_name, printable_name
 from keyiso.quotas import Quotas
 from keyiso.server.connection import DONE, Connection, Endpoint, WithDescriptor
 from keyiso.server.identity import Identity
+from keyiso.server.link import Link
 from keyiso.server.listener import Listener
 from keyiso.server.loop import Loop
 from keyiso.server.promise import run_coroutine
@@ -210,11 +211,7 @@ class KeyIsoService:
                 if header.level in LEVELS and header.level != level_of_worker(worker):
                     # Replaced since the client looked, by a key that another worker opens.
                     raise no_such_key(operation.scope, operation.name)
-                opened = await worker.call(
-                    Load(operation.channel_id, client.peer.uid, stored.blob),
-                    trace=call.trace,
-                    hops=self._hops(call),
-                )
+                opened = await self._load(worker, client, stored.blob, call)
         except NCryptError as error:
             if error.status != Status.KEYISO_E_STALE:
                 self._audit.open_failed(client, call, error)
@@ -229,14 +226,24 @@ class KeyIsoService:
             async with self._workers.turn_at(operation.worker_instance, client):
                 self._ephemerals.check_alive(header)
                 worker = self._workers.with_instance(operation.worker_instance)
-                return await worker.call(
-                    Load(operation.channel_id, client.peer.uid, operation.blob),
-                    trace=call.trace,
-                    hops=self._hops(call),
-                )
+                return await self._load(worker, client, operation.blob, call)
         except NCryptError as error:
             if error.status != Status.KEYISO_E_STALE:
                 self._audit.open_failed(client, call, error)
+            raise
+
+    async def _load(
+        self, worker: Link, client: Client, blob: bytes, call: Call[OpenKey] | Call[OpenEphemeral]
+    ) -> Opened:
+        """Load a key into a channel, or have the client get a channel to another worker."""
+        operation = Load(call.operation.channel_id, client.peer.uid, blob)
+        try:
+            return await worker.call(operation, trace=call.trace, hops=self._hops(call))
+        except NCryptError as error:
+            if error.status == Status.KEYISO_E_ROOT_MISSING and self._workers.is_outdone(worker):
+                raise ncrypt_error(
+                    Status.KEYISO_E_STALE, "another worker has the root that this one lacks"
+                ) from None
             raise
 
     def _find_key(self, connection: Connection, call: Call[FindKey]) -> Found:

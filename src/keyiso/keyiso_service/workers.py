@@ -119,7 +119,7 @@ class Workers:
 
         Raises ``KEYISO_E_STALE`` while none is running, ``NTE_VBS_UNAVAILABLE`` where none can.
         """
-        ready = [link for link in self._holders(level) if self._serves(link)]
+        ready = self._most_useful([link for link in self._holders(level) if self._serves(link)])
         fresh = [link for link in ready if link.peer_instance not in avoid]
         return self._in_turn(fresh or ready, level)
 
@@ -129,6 +129,12 @@ class Workers:
             if self._serves(link) and link.peer_instance == instance_id:
                 return link
         raise _not_running()
+
+    def is_outdone(self, worker: Link) -> bool:
+        """Another worker of its level has roots that this one lacks."""
+        level = level_of_worker(worker)
+        others = [link for link in self._links[level] if self._serves(link)]
+        return worker not in self._most_useful([worker, *others])
 
     def any(self, level: Level) -> Link:
         """A running worker. Raises as `next_holder` does."""
@@ -283,9 +289,20 @@ class Workers:
         isolation = self._isolations.get(link)
         return isolation is not None and isolation.state == "armed"
 
+    def _most_useful(self, links: Sequence[Link]) -> Sequence[Link]:
+        """Those with the most roots: while pairs are replaced, some have what others lack yet."""
+
+        def usefulness(link: Link) -> tuple[bool, ...]:
+            isolation = self._isolations.get(link)
+            return () if isolation is None else _usefulness(isolation)
+
+        most = max(map(usefulness, links), default=())
+        return [link for link in links if usefulness(link) == most]
+
     def _in_turn(self, links: Sequence[Link], level: Level) -> Link:
         if links:
-            return links[next(self._turn) % len(links)]
+            useful = self._most_useful(links)
+            return useful[next(self._turn) % len(useful)]
         if level not in LEVELS:
             raise ncrypt_error(Status.NTE_BAD_DATA, f"no worker opens keys of level {level}")
         if level == "vbs":
