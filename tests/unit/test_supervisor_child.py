@@ -11,7 +11,7 @@ from keyiso.server.loop import Loop
 from keyiso.supervisor import child
 from keyiso.supervisor.child import LONGEST_STARTING_SECONDS, Child
 from keyiso.supervisor.spawn import STARTING_SECONDS, ServiceSpec
-from keyiso.supervisor.watchdog import TIMEOUT_SECONDS
+from keyiso.supervisor.watchdog import TIMEOUT_SECONDS, extension_of
 from tests.unit.fake_clock import FakeClock
 from tests.unit.playing import Script, Until, play, rounds
 
@@ -29,19 +29,20 @@ def service(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     spec = ServiceSpec("silent", "keyiso.silent", (), {}, None, tmp_path / "notify.sock")
     made = Child(loop, spec, lambda ended: None)
     yield made
+    last = made.pid
     made.stop()
     made.kill()
-    play(loop, noticed(made))
+    play(loop, noticed(made, last))
 
 
-def noticed(service: Child) -> Script:
-    """The end of a service that was killed."""
-    first = service.pid
-    pidfd = os.pidfd_open(first)
-    try:
-        assert select.select([pidfd], [], [], DEADLINE_SECONDS)[0], "it was not ended"
-    finally:
-        os.close(pidfd)
+def noticed(service: Child, first: int) -> Script:
+    """The end of a service that was killed, which may have been noticed already."""
+    if service.pid == first:
+        pidfd = os.pidfd_open(first)
+        try:
+            assert select.select([pidfd], [], [], DEADLINE_SECONDS)[0], "it was not ended"
+        finally:
+            os.close(pidfd)
     yield from Until(lambda: service.pid != first)
 
 
@@ -54,9 +55,10 @@ def test_a_service_that_was_too_slow_gets_more_time(
         clock.advance(seconds - 1)
         yield from rounds(2)
         assert capsys.readouterr().err == ""
+        first = service.pid
         clock.advance(1)
         yield from rounds(2)
-        yield from noticed(service)
+        yield from noticed(service, first)
         yield from Until(lambda: service.pid)
         assert f"no sign of life for {seconds:g} s" in capsys.readouterr().err
 
@@ -71,10 +73,49 @@ def test_a_service_that_was_too_slow_gets_more_time(
         service.beat()
         yield from is_ended_after(TIMEOUT_SECONDS)
         service.beat()
+        first = service.pid
         service.kill()
-        yield from noticed(service)
+        yield from noticed(service, first)
         yield from Until(lambda: service.pid)
         capsys.readouterr()
         yield from is_ended_after(STARTING_SECONDS)
 
     play(loop, script())
+
+
+def test_a_start_that_asks_for_more_time_gets_it_and_no_more(
+    loop: Loop, clock: FakeClock, service: Child, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def script() -> Script:
+        for asked, given in ((60.0, 60.0), (1e6, LONGEST_STARTING_SECONDS)):
+            if not service.pid:
+                service.start()
+            clock.advance(STARTING_SECONDS - 1)
+            service.extend(asked)
+            clock.advance(given - 1)
+            yield from rounds(2)
+            assert capsys.readouterr().err == ""
+            first = service.pid
+            clock.advance(1)
+            yield from rounds(2)
+            yield from noticed(service, first)
+            yield from Until(lambda: service.pid)
+            assert f"no sign of life for {given:g} s" in capsys.readouterr().err
+            service.beat()
+
+    play(loop, script())
+
+
+@pytest.mark.parametrize(
+    ("line", "seconds"),
+    [
+        (b"EXTEND_TIMEOUT_USEC=60000000", 60.0),
+        (b"EXTEND_TIMEOUT_USEC=", 0.0),
+        (b"EXTEND_TIMEOUT_USEC=-1", 0.0),
+        (b"EXTEND_TIMEOUT_USEC=1e9", 0.0),
+        (b"EXTEND_TIMEOUT_USEC=" + b"9" * 13, 0.0),
+        (b"WATCHDOG=1", 0.0),
+    ],
+)
+def test_how_much_more_time_a_line_asks_for(line: bytes, seconds: float) -> None:
+    assert extension_of(frozenset({b"STATUS=starting", line})) == seconds

@@ -35,6 +35,10 @@ class Heartbeat:
         """Say something more than that."""
         self._tell(line.encode())
 
+    def extend(self, seconds: int) -> None:
+        """Say that it lives and is not ready yet, and when to expect it at the latest."""
+        self._tell(b"EXTEND_TIMEOUT_USEC=%d" % (seconds * 1_000_000))
+
     def _beat(self, loop: Loop) -> None:
         self._tell(b"WATCHDOG=1")
         loop.call_later(self._pause, lambda: self._beat(loop))

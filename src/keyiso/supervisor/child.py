@@ -8,7 +8,7 @@ from typing import Final
 
 from keyiso.server.loop import READ, Loop, Timer
 from keyiso.supervisor.backoff import Backoff
-from keyiso.supervisor.spawn import ServiceSpec, spawn
+from keyiso.supervisor.spawn import STARTING_SECONDS, ServiceSpec, spawn
 from keyiso.supervisor.watchdog import TIMEOUT_SECONDS, parent_of
 from keyiso.wire.supervision import ProcessStatus
 
@@ -51,7 +51,7 @@ class Child:
         self._pidfd = -1
         self._stopping = False
         self._silence = Timer(lambda: None)
-        self._patience = spec.starting_seconds
+        self._patience = STARTING_SECONDS
 
     @property
     def service(self) -> str:
@@ -106,8 +106,12 @@ class Child:
 
     def beat(self) -> None:
         """The service's loop goes round."""
-        self._patience = self._spec.starting_seconds
+        self._patience = STARTING_SECONDS
         self._listen_for(TIMEOUT_SECONDS)
+
+    def extend(self, seconds: float) -> None:
+        """The service lives, and its start takes so much longer, by its own word."""
+        self._listen_for(min(seconds, LONGEST_STARTING_SECONDS))
 
     def is_of(self, pid: int) -> bool:
         """A sign of life came from this service: from it, or from the worker that it guards."""

@@ -23,8 +23,6 @@ from keyiso.tpm.transport import DEVICE
 
 STARTING_SECONDS: Final = 20.0
 """Until the first sign of life, which takes a fraction of a second on a machine with time."""
-PAIR_STARTING_SECONDS: Final = 60.0
-"""A pair is armed in less than a second, unless the machine is busy or a TPM slow."""
 
 _HIGH_DESCRIPTOR: Final = 100
 
@@ -63,11 +61,6 @@ class ServiceSpec:
     """Started when somebody first connects to its first socket."""
     is_pair: bool = False
     """A guardian with its worker: it needs locked memory, and roots from its siblings."""
-
-    @property
-    def starting_seconds(self) -> float:
-        """When it must have given its first sign of life."""
-        return PAIR_STARTING_SECONDS if self.is_pair else STARTING_SECONDS
 
 
 def spawn(spec: ServiceSpec, *more: str) -> int:

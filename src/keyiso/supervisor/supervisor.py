@@ -18,7 +18,7 @@ from keyiso.supervisor.child import Child
 from keyiso.supervisor.layout import keep_file
 from keyiso.supervisor.pairs import Pairs
 from keyiso.supervisor.spawn import ServiceSpec
-from keyiso.supervisor.watchdog import Watchdog
+from keyiso.supervisor.watchdog import Watchdog, extension_of
 from keyiso.wire.messages import Call
 from keyiso.wire.results import Done
 from keyiso.wire.supervision import (
@@ -87,6 +87,8 @@ class Supervisor:
                         self._replace_next()
                 if b"WATCHDOG=1" in lines:
                     child.beat()
+                if seconds := extension_of(lines):
+                    child.extend(seconds)
                 if child.is_pair:
                     self._heard_of_roots(lines)
                 return

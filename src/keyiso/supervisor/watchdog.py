@@ -17,6 +17,8 @@ _UCRED: Final = struct.Struct("3i")
 _MESSAGE_BYTES: Final = 4096
 _ANCILLARY_BYTES: Final = socket.CMSG_SPACE(_UCRED.size) + socket.CMSG_SPACE(16 * 4)
 
+_EXTENSION: Final = b"EXTEND_TIMEOUT_USEC"
+_NUMBER_DIGITS: Final = 12
 
 Sign = Callable[[int, frozenset[bytes]], None]
 """Called with the sender's pid, by the kernel's word, and the lines that it sent."""
@@ -47,6 +49,15 @@ class Watchdog:
                 _close_all(payload)  # nobody is asked to send any
         if pid:
             self._beat(pid, frozenset(data.split(b"\n")))
+
+
+def extension_of(lines: frozenset[bytes]) -> float:
+    """Seconds that a service which starts asks for; 0 when it asks for none."""
+    for line in lines:
+        name, _, number = line.partition(b"=")
+        if name == _EXTENSION and len(number) <= _NUMBER_DIGITS and number.isdigit():
+            return int(number) / 1e6
+    return 0.0
 
 
 def parent_of(pid: int) -> int:

@@ -43,6 +43,9 @@ KEPT_BOOT_ROOT = "X_KEYISO_BOOT_ROOT="
 EXIT_NO_ROOTS = 3
 """No sibling gave roots, and this worker may not make any."""
 
+ROOT_SECONDS = 60
+"""A TPM that is busy, or tests itself, answers late; one that unseals must not be interrupted."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
@@ -69,6 +72,7 @@ def main(arguments: list[str]) -> int:
         if isinstance(error, VbsUnavailableError):
             tell_guardian(error)
         return 1
+    prepared.heartbeat.extend(ROOT_SECONDS)
     try:
         roots = _roots(prepared, may_found=options.found_roots)
     except NCryptError as error:
