@@ -1,6 +1,7 @@
 """``keyiso serve`` and ``keyiso stop``."""
 
 import contextlib
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from keyiso import Key
+from keyiso.trustlet.arming.bpf_lsm import probe_bpf_lsm
+from keyiso.trustlet.arming.shields import Answer
 from tests.child import child
 from tests.cli.command import DEADLINE_SECONDS, KEYISO, Ended, keyiso, process_named
 from tests.instance import RunningInstance
@@ -88,6 +91,26 @@ def test_options_outlive_the_supervisor(instance: RunningInstance) -> None:
         server.kill()
     assert keyiso("key", "create", "second", "--algorithm", "ECDSA_P256").code == 0
     assert workers() == ["software-0", "software-1", "software-generator"]
+
+
+def test_a_shield_is_for_the_whole_machine(instance: RunningInstance) -> None:
+    ended = keyiso("serve", "--shield", "bpf-lsm")
+    assert ended.code == 2
+    assert "--shield is for root, with --system" in ended.errors
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root raises the shield")
+def test_nothing_is_served_without_a_shield_that_was_asked_for(instance: RunningInstance) -> None:
+    found = probe_bpf_lsm()
+    if found.answer is Answer.YES:
+        pytest.skip("this kernel would raise it, for the whole machine: make test-vm does")
+    assert keyiso("stop").code == 0
+    ended = keyiso("serve", "--system", "--shield", "bpf-lsm")
+    assert ended.code == 7
+    assert "keyiso serves" not in ended.errors
+    assert "the shield bpf-lsm cannot be raised" in ended.errors
+    assert found.evidence in ended.errors
+    assert keyiso("status").code == 6
 
 
 @contextlib.contextmanager

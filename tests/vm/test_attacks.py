@@ -55,3 +55,52 @@ except NCryptError as error:
     assert states["guard-allowed"] == "no"
     assert states["bpf-lsm"] == "yes"
     assert states["secure-boot"] == "no"
+
+
+def test_the_shield_that_keyiso_serves_with(new_machine: NewMachine) -> None:
+    """Root's BPF programs and perf are refused while it runs, and its own keys are served."""
+    machine = new_machine(megabytes=768)
+    machine.start()
+    assert machine.told(ROOT_LOOKS) == {"bpf": "allowed", "perf": "allowed"}
+    machine.output("cp /etc/keyiso-service /tmp/before")
+    machine.output(f"sed -i 's/-I -m keyiso.supervisor/{SHIELDED}/' /etc/keyiso-service")
+    machine.output("keyiso stop")
+    machine.output(UNTIL_SHIELDED)
+
+    signed = 'tell(signs(Key.create(None, "ECDSA_P256", protection=Protection.REQUIRE_VBS)))'
+    assert machine.told(signed) == "signs"
+    assert machine.told(ROOT_LOOKS) == {"bpf": "refused", "perf": "refused"}
+    found = json.loads(machine.run("keyiso doctor --json").output)["findings"]
+    shield = next(one for one in found if one["name"] == "bpf-lsm")
+    assert (shield["state"], shield["evidence"]) == ("yes", "it is up: keyiso serves with it")
+
+    machine.output("cp /tmp/before /etc/keyiso-service && keyiso stop")
+    machine.output("until keyiso status >/dev/null; do usleep 200000; done")
+    assert machine.told(ROOT_LOOKS) == {"bpf": "allowed", "perf": "allowed"}
+
+
+SHIELDED = "-m keyiso serve --shield bpf-lsm"
+UNTIL_SHIELDED = "until keyiso status | grep -q 'that are up: bpf-lsm'; do usleep 200000; done"
+
+ROOT_LOOKS = """
+import ctypes, os, struct
+from keyiso.trustlet.arming.bpf import PROG_GET_NEXT_ID, bpf
+from keyiso.trustlet.arming.kernel import system_call
+
+def allowed(look):
+    try:
+        look()
+    except FileNotFoundError:  # no program is loaded
+        pass
+    except PermissionError:
+        return "refused"
+    return "allowed"
+
+clock = ctypes.create_string_buffer(struct.pack("=II", 1, 64), 64)
+tell({
+    "bpf": allowed(lambda: bpf(PROG_GET_NEXT_ID, ctypes.create_string_buffer(16))),
+    "perf": allowed(lambda: os.close(
+        system_call("perf_event_open", ctypes.addressof(clock), 0, -1, -1, 0)
+    )),
+})
+"""

@@ -6,8 +6,13 @@ import sys
 import click
 
 from keyiso.cli._output import printable
+from keyiso.errors import ncrypt_error
 from keyiso.interpreter import module_command
 from keyiso.paths import server_instance
+from keyiso.status import Status
+from keyiso.trustlet.arming.bpf_lsm import BpfLsmShield, probe_bpf_lsm
+from keyiso.trustlet.arming.shields import BPF_LSM
+from keyiso.trustlet.arming.suspicion import tracing_programs
 
 
 @click.command()
@@ -34,6 +39,12 @@ from keyiso.paths import server_instance
     help="When the armed processes start that hold vbs keys. [default: on-demand]",
 )
 @click.option(
+    "--shield",
+    type=click.Choice([BPF_LSM]),
+    help="As root, with --system: forbid BPF programs, perf and what kernel lockdown forbids to"
+    " everybody on this machine while keyiso runs.",
+)
+@click.option(
     "--limit",
     "limits_set",
     multiple=True,
@@ -46,6 +57,7 @@ def command(
     keyiso_user: str | None,
     trustlet_user: str | None,
     vbs: str | None,
+    shield: str | None,
     limits_set: tuple[str, ...],
 ) -> None:
     """Run keyiso in the foreground, until Ctrl-C or SIGTERM.
@@ -54,7 +66,10 @@ def command(
     starts your own keyiso in the background. Exit code 9 means that another keyiso serves the
     same directory already.
     """
+    if shield and not (system and os.geteuid() == 0):
+        raise click.UsageError("--shield is for root, with --system.")
     instance = server_instance(os.environ, system=system)
+    shield_descriptors = _raised_shield() if shield else ()
     click.echo(
         f"keyiso serves {printable(str(instance.state))}; end it with Ctrl-C or SIGTERM.", err=True
     )
@@ -65,12 +80,35 @@ def command(
         *(() if trustlet_user is None else (f"--trustlet-user={trustlet_user}",)),
         *(() if vbs is None else (f"--vbs={vbs}",)),
         *(f"--limit={setting}" for setting in limits_set),
+        *(f"--shield-descriptor={number}" for number in shield_descriptors),
     )
     sys.stdout.flush()
     sys.stderr.flush()
     # It replaces this process, so that the supervisor carries nothing of the command line. It
     # keeps the environment, which says where the instance is; its services get one of their own.
     os.execve(arguments[0], arguments, dict(os.environ))  # noqa: S606 (our interpreter)
+
+
+def _raised_shield() -> tuple[int, ...]:
+    """What holds the shield up, as long as the supervisor lives that this process becomes. No
+    service outlives that one.
+
+    Raises `VbsUnavailableError`.
+    """
+    if programs := tracing_programs():
+        raise ncrypt_error(
+            Status.NTE_VBS_UNAVAILABLE,
+            f"BPF programs run already that can read processes: {', '.join(programs)}",
+            "See what they are with `bpftool prog`, and end them first.",
+        )
+    try:
+        return BpfLsmShield([os.getpid()]).handed_on()
+    except OSError:
+        raise ncrypt_error(
+            Status.NTE_VBS_UNAVAILABLE,
+            f"the shield {BPF_LSM} cannot be raised: {probe_bpf_lsm().evidence}",
+            "Serve without `--shield`; `keyiso doctor` says what the shield needs.",
+        ) from None
 
 
 def supervisor_command(*options: str) -> list[str]:

@@ -82,6 +82,8 @@ class _Report:
     """Other than this command; None when the KeyIso service did not answer."""
     error: NCryptError | None
     """Who did not answer."""
+    shields: tuple[str, ...] = ()
+    """Protections that the supervisor holds up."""
     lost: Mapping[str, int] | None = None
     """What the event log could not record, by the reason; None when nobody could say."""
 
@@ -95,9 +97,15 @@ def _look(instance: Instance) -> _Report:
     try:
         service = _service_status(instance)
     except NCryptError as error:
-        return _Report(instance, _processes(supervisor, None), None, error)
-    others = max(0, service.clients - 1)
-    return _Report(instance, _processes(supervisor, service), others, None, _lost(service))
+        return _Report(instance, _processes(supervisor, None), None, error, supervisor.shields)
+    return _Report(
+        instance,
+        _processes(supervisor, service),
+        max(0, service.clients - 1),
+        None,
+        supervisor.shields,
+        _lost(service),
+    )
 
 
 def _lost(service: ServiceStatus) -> dict[str, int]:
@@ -207,6 +215,7 @@ def _as_object(report: _Report) -> dict[str, Any]:
         "running": bool(report.processes),
         "clients": report.clients,
         "lost": report.lost,
+        "shields": report.shields,
         "processes": [_process_object(process) for process in report.processes],
         "instance": {
             "system": instance.system,
@@ -250,6 +259,8 @@ def _print(report: _Report) -> None:
     if report.clients is not None:
         click.echo()
         click.echo(f"Programs connected to the KeyIso service: {report.clients}")
+    if report.shields:
+        click.echo(f"Shields that are up: {', '.join(report.shields)}")
     if report.lost is not None:
         click.echo(_what_is_lost(report.lost))
     heading("Where")

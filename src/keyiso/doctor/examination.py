@@ -84,7 +84,7 @@ def examine(tree: Tree, environ: Mapping[str, str], *, start: bool) -> Examinati
             Part("keyiso", (*instance_findings(running), *signatures)),
             Part("What keys that require vbs need", (*workers, *ingredients, *shields)),
             Part("What persisted ones need besides", (*tpm, root)),
-            Part("What else root, and others, could do", _surroundings(tree)),
+            Part("What else root, and others, could do", _surroundings(tree, running)),
         ),
     )
 
@@ -98,9 +98,10 @@ def _ingredients(tree: Tree, running: Running) -> tuple[Finding, ...]:
     )
 
 
-def _surroundings(tree: Tree) -> tuple[Finding, ...]:
+def _surroundings(tree: Tree, running: Running) -> tuple[Finding, ...]:
+    held_up = () if running.supervisor is None else running.supervisor.shields
     return (
-        bpf_lsm(probe_bpf_lsm),
+        bpf_lsm(probe_bpf_lsm, held_up),
         tracing.no_tracing_programs(tracing_programs),
         tracing.no_uprobes(tree),
         kernel.lockdown(tree),

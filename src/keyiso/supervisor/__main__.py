@@ -50,6 +50,8 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
         make_state(instance)  # what others can write there is not believed
         arguments = [*noted_options(instance.served_with), "--detach"]
         options = _parse(arguments)
+    for descriptor in options.shield_descriptor:
+        os.set_inheritable(descriptor, False)  # it is held by this process, and by no other one
     quotas = usable_quotas(options.limit)
     try:
         keyiso, trustlet = _users(options)
@@ -100,6 +102,7 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
         specs,
         once=once,
         may_create_root=may_create_root,
+        shields=("bpf-lsm",) if options.shield_descriptor else (),
     )
     stop_on_signals(loop, supervisor.stop)
     supervisor.listen(listening, quotas)
@@ -155,6 +158,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--journal", type=Path, default=JOURNAL_SOCKET)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--vbs", choices=("on-demand", "at-start", "off"), default="on-demand")
+    parser.add_argument("--shield-descriptor", type=int, action="append", default=[])
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     parser.add_argument("--keyiso-user", default="keyiso")
     parser.add_argument("--trustlet-user", default="keyiso-trustlet")

@@ -49,10 +49,13 @@ class Supervisor:
         *,
         once: bool = False,
         may_create_root: bool = False,
+        shields: tuple[str, ...] = (),
     ) -> None:
         """``once``: the TPM gives the machine roots out once in a boot. ``may_create_root``: there
         are no keys yet, so that a ``software`` worker that finds no machine root makes one.
+        ``shields``: those that this process holds up.
         """
+        self._shields = shields
         self._may_create_root = may_create_root
         self._loop = loop
         self._identity = identity
@@ -154,6 +157,7 @@ class Supervisor:
             self._instance.system,
             self._started,
             tuple(child.status() for child in self._children),
+            self._shields,
         )
 
     def _stop(self, connection: Connection, call: Call[Stop]) -> Done:

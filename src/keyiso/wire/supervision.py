@@ -21,6 +21,8 @@ class SupervisorStatus(Result, frozen=True, array_like=True):
     system: bool
     started: float
     processes: tuple[ProcessStatus, ...]
+    shields: tuple[str, ...] = ()
+    """Protections that the supervisor holds up: ``bpf-lsm``."""
 
 
 class GetSupervisorStatus(Operation[SupervisorStatus], frozen=True, array_like=True, tag=1):

@@ -51,6 +51,13 @@ class BpfLsmShield:
             self.close()
             raise
 
+    def handed_on(self) -> tuple[int, ...]:
+        """The descriptors that hold it up, for the program that this process becomes."""
+        for link in self._links:
+            os.set_inheritable(link, True)
+        links, self._links = tuple(self._links), []
+        return links
+
     def close(self) -> None:
         """Take it down."""
         while self._links:
