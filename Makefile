@@ -93,17 +93,19 @@ clean: ## remove .venv, caches and what was built
 	rm -rf $(VENV) build dist .hypothesis .mypy_cache .pytest_cache .ruff_cache .coverage*
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Most tests wait for processes: three lots side by side take much less time than one after the
-# other. The second and the third are printed when they have ended.
-SECOND_LOT := tests/conformance
-THIRD_LOT := tests/bench tests/cli tests/crash
+# Most tests wait for processes: lots side by side take much less time than one after the other.
+# The first is printed as it goes, the others when they have ended.
+LOT_2 := tests/conformance
+LOT_3 := tests/bench tests/cli
+LOT_4 := tests/fuzz tests/restart tests/scale
 RUN_LOTS = \
 	printed=$$(mktemp -d); trap 'rm -rf "$$printed"' EXIT; trap 'exit 1' INT TERM; \
-	$(BIN)/python -m pytest $(SECOND_LOT) >"$$printed/2" 2>&1 & second=$$!; \
-	$(BIN)/python -m pytest $(THIRD_LOT) >"$$printed/3" 2>&1 & third=$$!; \
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(SECOND_LOT) $(THIRD_LOT)); status=$$?; \
-	wait $$second || status=1; wait $$third || status=1; \
-	cat "$$printed/2" "$$printed/3"; \
+	$(BIN)/python -m pytest $(LOT_2) >"$$printed/2" 2>&1 & second=$$!; \
+	$(BIN)/python -m pytest $(LOT_3) >"$$printed/3" 2>&1 & third=$$!; \
+	$(BIN)/python -m pytest $(LOT_4) >"$$printed/4" 2>&1 & fourth=$$!; \
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(LOT_2) $(LOT_3) $(LOT_4)); status=$$?; \
+	for lot in $$second $$third $$fourth; do wait $$lot || status=1; done; \
+	cat "$$printed"/*; \
 	exit $$status
 
 # The stamp is written last and says what the environment was made for: its scripts hold
