@@ -7,7 +7,6 @@ that was loaded is never unloaded, and nothing depends on that.
 
 import functools
 import importlib
-import importlib.metadata
 import os
 import threading
 import tomllib
@@ -142,11 +141,10 @@ class Router:
     # --- providers -----------------------------------------------------------------------------
 
     def registrations(self) -> tuple[Registration, ...]:
-        """Every registered provider; of two with one name the configuration's counts."""
-        found = {_BUILT_IN.name: _BUILT_IN}
-        found |= {entry.name: entry for entry in _entry_points()}
-        for directory in reversed(client_instance(self._environ).config):
-            found |= {entry.name: entry for entry in _files(directory / "providers.d")}
+        """Every registered provider; of two with one name the configuration's counts, and an
+        installed package cannot take the place of our own.
+        """
+        found = {entry.name: entry for entry in _entry_points()} | self._without_packages()
         return tuple(found[name] for name in sorted(found))
 
     def providers(self) -> tuple[NCryptProviderName, ...]:
@@ -178,7 +176,9 @@ class Router:
                 Status.NTE_INVALID_PARAMETER,
                 f"a provider's name has 1 to {limits.PROVIDER_NAME_UNITS} characters",
             )
-        for entry in self.registrations():
+        if found := self._without_packages().get(name):
+            return found
+        for entry in _entry_points():
             if entry.name == name:
                 return entry
         raise ncrypt_error(
@@ -186,6 +186,12 @@ class Router:
             f"no provider is registered as {name!r}",
             "See `keyiso provider list`; register one with a file in providers.d.",
         )
+
+    def _without_packages(self) -> dict[str, Registration]:
+        found = {_BUILT_IN.name: _BUILT_IN}
+        for directory in reversed(client_instance(self._environ).config):
+            found |= {entry.name: entry for entry in _files(directory / "providers.d")}
+        return found
 
 
 @functools.cache
@@ -195,6 +201,10 @@ def process_router() -> Router:
 
 
 def _entry_points() -> tuple[Registration, ...]:
+    # Reading what is installed takes longer than all else that opens a provider: only for who asks
+    # for another one than our own.
+    import importlib.metadata
+
     return tuple(
         Registration(
             point.name,

@@ -37,6 +37,15 @@ class Registry:
         importlib.invalidate_caches()
         return name
 
+    def package(self, provider: str, image: str) -> None:
+        """Install a package with an entry point."""
+        metadata = self._modules / "a_package-1.dist-info"
+        metadata.mkdir()
+        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: a-package\nVersion: 1\n")
+        entry = f"[keyiso.providers]\n{provider} = {image}\n"
+        (metadata / "entry_points.txt").write_text(entry)
+        importlib.invalidate_caches()
+
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
@@ -75,6 +84,24 @@ def test_a_name_is_not_a_path(registry: Registry, name: str) -> None:
 
     with fails(Status.NTE_NOT_FOUND):
         ncrypt.NCryptOpenStorageProvider(name)
+
+
+def test_an_installed_package_registers_a_provider(registry: Registry) -> None:
+    registry.package("A Provider", "keyiso.providers.software")
+
+    assert "A Provider" in names()
+    ncrypt.NCryptFreeObject(ncrypt.NCryptOpenStorageProvider("A Provider"))
+
+
+def test_an_installed_package_does_not_take_the_place_of_our_provider(registry: Registry) -> None:
+    """A file of the configuration can, which the owner of the machine or the user has written."""
+    registry.package(MS_KEY_STORAGE_PROVIDER, "no_such_module")
+    ncrypt.NCryptFreeObject(ncrypt.NCryptOpenStorageProvider(MS_KEY_STORAGE_PROVIDER))
+    process_router.cache_clear()
+
+    registry.register(MS_KEY_STORAGE_PROVIDER, 'image = "no_such_module"')
+    with fails(Status.NTE_PROV_DLL_NOT_FOUND):
+        ncrypt.NCryptOpenStorageProvider(MS_KEY_STORAGE_PROVIDER)
 
 
 def test_a_registered_provider_is_enumerated(registry: Registry) -> None:
