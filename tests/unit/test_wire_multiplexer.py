@@ -166,6 +166,25 @@ def test_damage_is_noticed(pair: Pair, damage: bytes) -> None:
         pair.outside.receive(damage)
 
 
+@pytest.mark.parametrize("rubbish", range(256), ids=str)
+def test_a_byte_too_many_is_noticed_with_the_next_frame(pair: Pair, rubbish: int) -> None:
+    """And not when all has come that the byte and what follows it seem to announce."""
+    stream = pair.inside.open()
+    pair.carry()
+    pair.inside.send(stream, b"request")
+
+    with pytest.raises(RemoteProtocolError):
+        pair.outside.receive(bytes([rubbish]) + pair.inside.output())
+
+
+@pytest.mark.parametrize("kind", range(256), ids=str)
+def test_a_stream_that_there_never_was_is_noticed_before_its_bytes_have_come(
+    pair: Pair, kind: int
+) -> None:
+    with pytest.raises(RemoteProtocolError):
+        pair.outside.receive(struct.pack("<BIH", kind, 5, limits.MUX_FRAME_BYTES))
+
+
 def test_another_version_is_named() -> None:
     hello = HELLO.pack(b"keyiso streams\r\n", VERSION + 1, b"n" * 16, bytes(16))
 

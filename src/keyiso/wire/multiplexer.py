@@ -56,6 +56,17 @@ class _Kind(enum.IntEnum):
     END = 6
 
 
+_LENGTHS: Final[dict[int, tuple[int, int]]] = {
+    _Kind.HELLO: (_HELLO.size, _HELLO.size),
+    _Kind.CONTROL: (_NUMBER.size, _NUMBER.size),
+    _Kind.CHANNEL: (_NUMBER.size, _NUMBER.size),
+    _Kind.DATA: (limits.MUX_FRAME_BYTES, 0),
+    _Kind.CREDIT: (_NUMBER.size, _NUMBER.size),
+    _Kind.END: (0, 0),
+}
+"""The longest and the shortest body of a frame."""
+_IN_A_STREAM: Final = frozenset({_Kind.DATA, _Kind.CREDIT, _Kind.END})
+
 _OPENS: Final = {Side.INSIDE: _Kind.CONTROL, Side.OUTSIDE: _Kind.CHANNEL}
 
 
@@ -199,8 +210,7 @@ class Multiplexer:
         start = 0
         while len(self._buffer) - start >= _HEADER.size:
             kind, stream, length = _HEADER.unpack_from(self._buffer, start)
-            if length > limits.MUX_FRAME_BYTES:
-                raise RemoteProtocolError(f"a frame of {length} bytes was announced on the line")
+            self._check_header(kind, stream, length)
             body = start + _HEADER.size
             if body + length > len(self._buffer):
                 break
@@ -229,6 +239,14 @@ class Multiplexer:
 
     # --- frames --------------------------------------------------------------------------------
 
+    def _check_header(self, kind: int, stream: int, length: int) -> None:
+        """Before the rest has come, as one would wait long for what rubbish announces."""
+        longest, shortest = _LENGTHS.get(kind, (-1, 0))
+        if not shortest <= length <= longest:
+            raise RemoteProtocolError(f"a frame of kind {kind} and {length} bytes was announced")
+        if kind in _IN_A_STREAM:
+            self._flow(stream)
+
     def _hear(self, kind: int, stream: int, body: bytes) -> Event | None:
         if kind == _Kind.HELLO:
             nonce, _ = _nonces(body)
@@ -242,7 +260,7 @@ class Multiplexer:
             return self._hear_data(stream, flow, body)
         if kind == _Kind.CREDIT:
             return self._hear_credit(stream, flow, _number(body))
-        if kind == _Kind.END and not body:
+        if kind == _Kind.END:
             return None if self._flows.pop(stream, None) is None else Ended(stream)
         raise RemoteProtocolError(f"a frame of kind {kind} came on the line")
 
@@ -316,7 +334,5 @@ def _nonces(hello: bytes | bytearray) -> tuple[bytes, bytes]:
 
 
 def _number(body: bytes) -> int:
-    if len(body) != _NUMBER.size:
-        raise RemoteProtocolError("a number on the line has the wrong length")
     (number,) = _NUMBER.unpack(body)
     return int(number)
