@@ -3,7 +3,7 @@
 import pytest
 
 from keyiso import limits
-from keyiso.client.retry import Attempts, RetryPolicy
+from keyiso.client.retry import Attempts, RetryPolicy, deadline_of
 from keyiso.errors import Hop, ServiceUnavailableError
 from keyiso.status import Status
 from tests.unit.fake_clock import FakeClock
@@ -140,6 +140,24 @@ def test_the_error_names_the_last_troubles_when_there_were_many(clock: FakeClock
         tried.again(Hop("keyiso", 50, "ended"), "it ended")
     assert len(caught.value.chain) < limits.HOPS
     assert [hop.pid for hop in caught.value.chain][-3:] == [48, 49, 50]
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("0", 0.0),
+        ("1.5", 1.5),
+        ("240", 240.0),
+        ("241", 240.0),
+        ("inf", 240.0),
+        ("-1", 30.0),
+        ("nan", 30.0),
+        ("soon", 30.0),
+        ("", 30.0),
+    ],
+)
+def test_a_deadline_that_the_environment_sets(said: str, seconds: float) -> None:
+    assert deadline_of({"KEYISO_DEADLINE": said}) == seconds
 
 
 def test_the_usual_deadline_is_the_documented_one() -> None:

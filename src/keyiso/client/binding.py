@@ -18,7 +18,7 @@ from keyiso.client.change_event import KeyChangeEvent
 from keyiso.client.channel import KeyChannel
 from keyiso.client.reference import KeyLocation, KeyReference
 from keyiso.client.request import Links, Request, Settings
-from keyiso.client.retry import RetryPolicy
+from keyiso.client.retry import RetryPolicy, deadline_of
 from keyiso.client.trouble import FORGET, Broken, Forget
 from keyiso.clock import Clock, SystemClock
 from keyiso.crypto.key_header import Level, Scope
@@ -208,7 +208,7 @@ def bind_process(
         Settings(
             resolve=resolve or (lambda: client_instance(environ)),
             environ=environ,
-            policy=policy or RetryPolicy(deadline=_deadline(environ)),
+            policy=policy or RetryPolicy(deadline=deadline_of(environ)),
             trusted_uids=trusted_uids(),
             clock=clock or SystemClock(),
             random=random,
@@ -330,11 +330,3 @@ def trusted_uids() -> frozenset[int]:
     except KeyError:
         keyiso = set()
     return frozenset({_ROOT_UID, os.geteuid()} | keyiso)
-
-
-def _deadline(environ: Mapping[str, str]) -> float:
-    try:
-        seconds = float(environ["KEYISO_DEADLINE"])
-    except (KeyError, ValueError):
-        return limits.DEADLINE_SECONDS
-    return seconds if 0 <= seconds <= limits.LONGEST_DEADLINE_SECONDS else limits.DEADLINE_SECONDS

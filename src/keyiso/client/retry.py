@@ -1,7 +1,7 @@
 """How long and how often a client tries, and what it learned on the way."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,19 @@ class RetryPolicy:
     def left(self, passed: float) -> float:
         """Seconds that the next wait may take, so many seconds after the operation began."""
         return max(0.001, self.deadline - passed) if self.deadline else limits.DEADLINE_SECONDS
+
+
+def deadline_of(environ: Mapping[str, str]) -> float:
+    """Seconds by ``KEYISO_DEADLINE``: the usual ones where it is no number of seconds, and at most
+    `limits.LONGEST_DEADLINE_SECONDS`.
+    """
+    try:
+        seconds = float(environ["KEYISO_DEADLINE"])
+    except (KeyError, ValueError):
+        return limits.DEADLINE_SECONDS
+    if seconds >= 0:
+        return min(seconds, limits.LONGEST_DEADLINE_SECONDS)
+    return limits.DEADLINE_SECONDS
 
 
 class Attempts:
