@@ -1,6 +1,7 @@
 """The fuzzing notices what it is there to notice: parsers with a planted defect fail."""
 
 import ctypes
+import mmap
 import os
 from collections.abc import Callable
 
@@ -57,15 +58,18 @@ def test_objects_that_are_kept_are_noticed() -> None:
 
 
 def test_memory_of_a_library_that_is_kept_is_noticed() -> None:
+    """Fresh pages: what ``malloc`` gives may be of memory that was freed long before."""
     libc = ctypes.CDLL(None)
-    libc.malloc.restype = ctypes.c_void_p
-    size = 8192
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    size = 2 * mmap.PAGESIZE
     last = 0
 
     def parse(data: bytes) -> None:
         """Each piece keeps the address of the one before, and Python only that of the last."""
         nonlocal last
-        address = libc.malloc(ctypes.c_size_t(size))
+        access = mmap.PROT_READ | mmap.PROT_WRITE
+        address = libc.mmap(None, size, access, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
         ctypes.memset(address, 1, size)
         ctypes.c_size_t.from_address(address).value = last
         last = address
@@ -76,7 +80,7 @@ def test_memory_of_a_library_that_is_kept_is_noticed() -> None:
     finally:
         while last:
             before = ctypes.c_size_t.from_address(last).value
-            libc.free(ctypes.c_void_p(last))
+            libc.munmap(ctypes.c_void_p(last), ctypes.c_size_t(size))
             last = before
 
 
