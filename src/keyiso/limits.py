@@ -33,6 +33,10 @@ HOPS: Final = 16
 HOP_TEXT_BYTES: Final = 128
 """A service's or a function's name in a hop."""
 
+SPANS: Final = 32
+"""What an answer tells of the processes that worked on it: a call asks each of two levels' workers
+once or twice. A thousand bytes or two; a frame has room for 4 KiB beside the longest result."""
+
 ERROR_CHARACTERS: Final = 4096
 """The cause, or the action, of an error that is sent."""
 
@@ -113,6 +117,10 @@ DERIVED_KEY_BYTES: Final = 16 * 1024
 
 OAEP_LABEL_BYTES: Final = 4096
 """Labels are names; they travel with each decryption."""
+
+BOUND_PROCESSES: Final = 512
+"""Processes in an answer that says who is bound: about 670 KiB with the longest names, and channels
+to sixteen workers each."""
 
 ENUMERATION_PAGE: Final = 256
 """Names in one answer to an enumeration: about 140 KiB at the longest names."""
@@ -315,6 +323,12 @@ INSTANCE_ID_BYTES: Final = 16
 CHANNEL_ID_BYTES: Final = 16
 ROOT_ID_BYTES: Final = 16
 
+TRACE_RECORD_BYTES: Final = 0x8000
+"""32 KiB: one thing that a client did, with at most ``SPANS`` of the services."""
+
+TRACE_BYTES: Final = 64 * 1024 * 1024
+"""What `keyiso trace` keeps of a command: some 300,000 uses of keys. Later ones are counted."""
+
 # --- times, in seconds -------------------------------------------------------------------------
 
 DEADLINE_SECONDS: Final = 30.0
@@ -361,6 +375,11 @@ FAILURE_SECONDS: Final = 10.0
 
 REPORT_SECONDS: Final = 0.1
 """What reporting a failure may add to it, per answer that is waited for."""
+
+TRACE_SECONDS: Final = 1.0
+"""How long a program that is traced waits for `keyiso trace` to read; what it then cannot tell is
+counted."""
+
 TPM_ANSWER_SECONDS: Final = 300.0
 """How long a TPM may take for one command: a small one makes a long RSA key for minutes."""
 

@@ -189,12 +189,13 @@ def runtime_link(home: Path) -> Path:
 def home_directory(environ: Mapping[str, str]) -> Path | None:
     """The absolute ``KEYISO_HOME``, if there is one that may be used."""
     home = environ.get("KEYISO_HOME")
-    if not home or _runs_with_more_rights():
+    if not home or runs_with_more_rights():
         return None
     return Path(os.path.abspath(home))
 
 
-def _runs_with_more_rights() -> bool:
+def runs_with_more_rights() -> bool:
+    """AT_SECURE (getauxval(3)): the environment is somebody else's, with fewer rights."""
     libc = ctypes.CDLL(None)
     libc.getauxval.restype = ctypes.c_ulong
     return bool(libc.getauxval(ctypes.c_ulong(_AT_SECURE)))

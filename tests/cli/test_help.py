@@ -40,6 +40,7 @@ Commands:
   provider    Where keys can be kept.
   doctor      What this machine can do for keys, and why not.
   status      What runs, since when, with how many keys.
+  trace       Run a command, and show what it had done with keys.
   backup      Write all keys, sealed, to a file.
   restore     Bring the keys of a backup back.
   tpm         The TPM that keeps the machine roots.

@@ -1,4 +1,4 @@
-"""No secret ever gets into the log, what the services print, the journal, or an error.
+"""No secret ever gets into the log, what the services print, the journal, an error, or a trace.
 
 Every kind of operation is done with secrets that are known here, well and in vain, and then they
 are looked for. The search itself is shown to find what was planted.
@@ -27,6 +27,7 @@ from keyiso.wire.link import Authenticate
 from tests.conformance.canaries import FORMS, PIECE_BYTES, found
 from tests.conformance.raw_client import Ended, RawClient, frame, message, terms
 from tests.event_log import EventInstance, event_instance
+from tests.trace_listener import told_to
 
 AES_HEADER = struct.pack("<3I", 0x4D42444B, 1, 32)
 
@@ -38,6 +39,8 @@ class Run:
     instance: EventInstance
     secrets: dict[str, bytes] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
+    """What clients told `keyiso trace`."""
 
     def fails(self, work: Callable[..., object], *arguments: Any, **options: Any) -> None:
         """Something that must not succeed; its error is kept, with everything that hangs on it."""
@@ -57,17 +60,22 @@ class Run:
             "what the services print": self.instance.instance.log.read_bytes(),
             "journal": b"".join(self.instance.sent),
             "errors": "\n".join(self.errors).encode("utf-8", "backslashreplace"),
+            "trace": b"".join(self.records),
         }
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     home = tmp_path_factory.mktemp("canary") / "home"
-    with pytest.MonkeyPatch.context() as patch, event_instance(home) as instance:
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        event_instance(home) as instance,
+        told_to(home / "trace", patch) as records,
+    ):
         patch.setenv("KEYISO_HOME", str(home))
         process_router.cache_clear()
         runtime = instance.instance.runtime
-        done = Run(instance)
+        done = Run(instance, records=records)
         bind_process(os.environ).control(SetEventChannel("Operational", 5))
         _use_private_keys(done)
         _use_passwords(done)
@@ -248,7 +256,7 @@ def test_no_secret_is_where_people_read(run: Run) -> None:
     places = run.places()
 
     assert set(places) == {
-        *("events.jsonl", "channels", "what the services print", "journal", "errors")
+        *("events.jsonl", "channels", "what the services print", "journal", "errors", "trace")
     }
     assert all(places.values())
     assert len(run.secrets) >= 14
@@ -298,4 +306,5 @@ def test_the_search_finds_what_really_got_there(run: Run, tmp_path: Path) -> Non
         "what the services print",
         "journal",
         "errors",
+        "trace",
     }

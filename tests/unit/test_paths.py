@@ -176,7 +176,7 @@ def test_keyiso_home_is_ignored_with_more_rights_than_the_caller(
     user: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A set-user-ID program must not be led to a socket of who runs it."""
-    monkeypatch.setattr(paths, "_runs_with_more_rights", lambda: True)
+    monkeypatch.setattr(paths, "runs_with_more_rights", lambda: True)
 
     assert client_instance(user | {"KEYISO_HOME": "/mine"}) == client_instance(user)
     assert server_instance(user | {"KEYISO_HOME": "/mine"}, system=True) == (

@@ -19,7 +19,7 @@ from keyiso.server.promise import Promise
 from keyiso.server.shares import Share, Shares, no_memory
 from keyiso.status import Status
 from keyiso.wire.channel import ChannelOperation, Ping, Release, Sign, Signature
-from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Return, Welcome
+from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Return, Span, Welcome
 from keyiso.wire.session import Role, Session, client_decoder
 from tests.unit.fake_clock import FakeClock
 from tests.unit.playing import Script, Until, open_descriptors, play, rounds
@@ -952,3 +952,78 @@ def test_an_error_that_names_an_undecodable_path_reaches_the_client(
 
     assert isinstance(service.heard[0], Failure)
     assert service.heard[0].status == Status.KEYISO_E_STORE
+
+
+# --- telling what was done ---------------------------------------------------------------------
+
+
+def told(service: Service) -> list[tuple[Span, ...]]:
+    return [answer.spans for answer in service.heard if isinstance(answer, Return | Failure)]
+
+
+def test_who_wants_to_know_is_told_what_was_done(loop: Loop, serve: Callable[..., Service]) -> None:
+    """In the answer: by this process, and by those that it asked for the sake of the call."""
+    asked = Span("worker", 7, "Load", 0.25), Span("below", 8, "Unseal", 0.125, 5, 1)
+
+    async def ask(connection: Connection, call: Call[Any]) -> Any:
+        await kept()
+        telling = loop.tellings.of(call.trace)
+        if telling is not None:
+            telling.add(asked)
+        return DONE
+
+    def refuse(connection: Connection, call: Call[Any]) -> Any:
+        raise ncrypt_error(Status.NTE_PERM)
+
+    service = serve(release=ask, ping=refuse)
+
+    def script() -> Script:
+        yield from service.greet()
+        service.ask(
+            Call(1, Release(1), "trace 1", tell=True),
+            Call(2, Ping(), "trace 2", tell=True),
+            Call(3, Release(1), "trace 3"),
+            Call(4, Ping(), "trace 4"),
+        )
+        yield from service.hear(4)
+
+    play(loop, script())
+    first, second, *others = told(service)
+
+    assert [(span.service, span.pid, span.function, span.status, span.depth) for span in first] == [
+        ("test-service", 4711, "Release", 0, 0),
+        ("worker", 7, "Load", 0, 1),
+        ("below", 8, "Unseal", 5, 2),
+    ]
+    assert [span.seconds for span in first[1:]] == [0.25, 0.125]
+    assert [(span.function, span.status) for span in second] == [("Ping", Status.NTE_PERM)]
+    assert others == [(), ()]
+    assert loop.tellings.of("trace 1") is None
+
+
+async def kept() -> None:
+    promise: Promise[None] = Promise()
+    promise.keep(None)
+    await promise
+
+
+def test_more_than_fits_is_not_told(loop: Loop) -> None:
+    telling = loop.tellings.begin("trace")
+    deepest = limits.HOPS - 1
+
+    telling.add((Span("deep", 1, "f", 0.0, 0, deepest), Span("less deep", 1, "f", 0.0, 0, 3)))
+    telling.add(tuple(Span("many", 1, "f", 0.0) for _ in range(2 * limits.SPANS)))
+    spans = telling.spans(Hop("own", 1, "f"), 0)
+
+    assert len(spans) == limits.SPANS
+    assert [span.service for span in spans[:3]] == ["own", "less deep", "many"]
+    assert max(span.depth for span in spans) == 4
+
+
+def test_of_calls_with_one_trace_each_is_told(loop: Loop) -> None:
+    first, second = loop.tellings.begin("trace"), loop.tellings.begin("trace")
+
+    assert loop.tellings.of("trace") is first
+    assert len(second.spans(Hop("own", 1, "f"), 0)) == 1
+    del first
+    assert loop.tellings.of("trace") is None

@@ -31,6 +31,7 @@ from keyiso.wire.messages import (
     Refusal,
     Result,
     Return,
+    Span,
     Welcome,
     result_of,
     returned,
@@ -284,7 +285,7 @@ def test_numbers_on_the_wire_keep_their_meaning() -> None:
 
 @pytest.mark.parametrize(
     "base",
-    [Message, Operation, Result, Hop, Padding, KeyHeader, AccessEntry],
+    [Message, Operation, Result, Hop, Span, Padding, KeyHeader, AccessEntry],
     ids=lambda base: base.__name__,
 )
 def test_whatever_travels_is_a_frozen_array(base: type[msgspec.Struct]) -> None:
@@ -324,7 +325,7 @@ def test_an_operation_and_its_result_arrive_as_they_were_sent(
 @settings(max_examples=30)
 def test_a_failure_arrives_as_it_was_sent(failure: Failure, cut: Cut) -> None:
     pair = Pair(cut).greet()
-    failure = msgspec.structs.replace(failure, call_id=1)
+    failure = msgspec.structs.replace(failure, call_id=1, spans=())  # which are bounded
     pair.send(CLIENT, Call(1, Ping()))
 
     assert pair.send(SERVER, failure) == [failure]
@@ -787,3 +788,50 @@ def test_a_protocol_error_is_one_of_ncrypt(kind: type[NCryptError]) -> None:
         "what to do",
         (),
     )
+
+
+# --- telling what was done ---------------------------------------------------------------------
+
+
+def spans(count: int, **changes: Any) -> tuple[Span, ...]:
+    return tuple(Span("keyiso", 1, "OpenKey", 0.5, **changes) for _ in range(count))
+
+
+def test_an_answer_tells_what_was_done_for_it(ready: Pair) -> None:
+    done = Span("keyiso", 1, "Sign", 0.5), Span("software-0", 2, "Load", 0.25, 1, 1)
+    ready.send(CLIENT, Call(1, Ping(), tell=True), Call(2, Ping(), tell=True))
+
+    answers = ready.send(SERVER, returned(1, Done(), done), Failure(2, 1, "", "", (), done))
+
+    told = [answer.spans for answer in answers if isinstance(answer, Return | Failure)]
+    assert told == [done, done]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        spans(limits.SPANS + 1),
+        spans(1, depth=limits.HOPS),
+        spans(1, depth=-1),
+        (Span("s" * (limits.HOP_TEXT_BYTES + 1), 1, "", 0.0),),
+        (Span("", 1, "f" * (limits.HOP_TEXT_BYTES + 1), 0.0),),
+    ],
+    ids=["too many", "too deep", "above", "service", "function"],
+)
+def test_what_is_told_is_bounded(ready: Pair, told: tuple[Span, ...]) -> None:
+    ready.send(CLIENT, Call(1, Ping(), tell=True))
+
+    with pytest.raises(RemoteProtocolError, match="spans"):
+        ready.deliver(CLIENT, encoded(returned(1, Done(), told)))
+
+
+def test_peers_that_know_nothing_of_telling_are_understood(ready: Pair) -> None:
+    """Their messages end before the fields; ours have what they do not read."""
+    (call,) = ready.deliver(SERVER, frame(msgspec.msgpack.encode([3, 1, [1], "", []])))
+    ready.client.send(Call(1, Ping(), tell=True))
+    (answer,) = ready.deliver(CLIENT, frame(msgspec.msgpack.encode([4, 1, []])))
+
+    assert isinstance(call, Call)
+    assert call.tell is False
+    assert isinstance(answer, Return)
+    assert answer.spans == ()

@@ -10,6 +10,7 @@ _COMMANDS = {
     "provider": Lazy("keyiso.cli.provider", "Where keys can be kept."),
     "doctor": Lazy("keyiso.cli.doctor", "What this machine can do for keys, and why not."),
     "status": Lazy("keyiso.cli.status", "What runs, since when, with how many keys."),
+    "trace": Lazy("keyiso.cli.trace", "Run a command, and show what it had done with keys."),
     "backup": Lazy("keyiso.cli.backup", "Write all keys, sealed, to a file."),
     "restore": Lazy("keyiso.cli.restore", "Bring the keys of a backup back."),
     "tpm": Lazy("keyiso.cli.tpm", "The TPM that keeps the machine roots."),

@@ -17,8 +17,9 @@ from keyiso.client.batches import ManySignatures
 from keyiso.client.change_event import KeyChangeEvent
 from keyiso.client.channel import KeyChannel
 from keyiso.client.reference import KeyLocation, KeyReference
-from keyiso.client.request import Links, Request, Settings
+from keyiso.client.request import Links, Request, RequestMaker, Settings
 from keyiso.client.retry import RetryPolicy, deadline_of
+from keyiso.client.tracing import request_maker
 from keyiso.client.trouble import FORGET, Broken, Forget
 from keyiso.clock import Clock, SystemClock
 from keyiso.crypto.key_header import Level, Scope
@@ -39,8 +40,9 @@ _ROOT_UID = 0
 class Binding:
     """This process and one keyiso instance. Thread-safe, and safe after fork."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, request: RequestMaker = Request) -> None:
         self._settings = settings
+        self._request = request
         self._links = Links(settings.random)
 
     def control(self, operation: Operation[R_co]) -> R_co:
@@ -51,7 +53,7 @@ class Binding:
 
     def try_until_done(self, function: str, work: Callable[[Request], T]) -> T:
         """Do something that asks the KeyIso service, again and again until it is not broken."""
-        return _try(Request(self._settings, self._here(), function), work)
+        return _try(self._request(self._settings, self._here(), function), work)
 
     def try_patiently(self, function: str, seconds: float, work: Callable[[Request], T]) -> T:
         """`try_until_done` for what takes so long, over a connection of its own: the others of
@@ -61,7 +63,9 @@ class Binding:
         longer = replace(policy, deadline=policy.deadline and policy.deadline + seconds)
         links = Links(self._settings.random)
         try:
-            return _try(Request(replace(self._settings, policy=longer), links, function), work)
+            return _try(
+                self._request(replace(self._settings, policy=longer), links, function), work
+            )
         finally:
             links.abandon()
 
@@ -126,7 +130,7 @@ class Binding:
         this process wait for the channels as for any other operation.
         """
         links, level = self._here(), reference.header.level
-        request = Request(self._settings, links, function)
+        request = self._request(self._settings, links, function)
         signatures = ManySignatures(digests, padding, at_once)
         while signatures.missing:
             channels: list[KeyChannel] = []
@@ -163,7 +167,7 @@ class Binding:
     ) -> T:
         """Do something with a channel, again and again until it is not broken."""
         links = self._here()
-        request = Request(self._settings, links, function)
+        request = self._request(self._settings, links, function)
         while True:
             try:
                 channel = _free_channel(links.channels[level])
@@ -202,7 +206,7 @@ def bind_process(
     A user's own instance is started when nobody listens, unless ``autostart`` is off.
 
     ``KEYISO_DEADLINE`` is how many seconds an operation may take while services restart; 0
-    switches re-binding off.
+    switches re-binding off. With ``KEYISO_TRACE`` what the binding does is told to `keyiso trace`.
     """
     return Binding(
         Settings(
@@ -214,7 +218,8 @@ def bind_process(
             random=random,
             autostart=autostart,
             client_group=random(limits.CLIENT_GROUP_BYTES),
-        )
+        ),
+        request_maker(environ),
     )
 
 

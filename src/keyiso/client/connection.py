@@ -22,6 +22,7 @@ from keyiso.wire.messages import (
     R_co,
     Refusal,
     Return,
+    Span,
     Welcome,
     result_of,
 )
@@ -72,6 +73,10 @@ class Connection:
         self._timeout = -1.0
         self.broken = False
         """Nothing more can be asked here."""
+        self.tell = False
+        """Have the service tell what it did for each call."""
+        self.told: tuple[Span, ...] = ()
+        """What it told with the last answer that was taken."""
         # Nobody closes a process's binding; it is closed when it goes, or at the exit.
         weakref.finalize(self, connected.close)
 
@@ -126,7 +131,7 @@ class Connection:
         """
         call_id = self._next_call = self._next_call + 1
         try:
-            frame = self._session.send(Call(call_id, operation, trace, hops))
+            frame = self._session.send(Call(call_id, operation, trace, hops, self.tell))
         except FrameTooLongError as error:
             raise ncrypt_error(Status.NTE_INVALID_PARAMETER, error.cause) from None
         try:
@@ -162,6 +167,8 @@ class Connection:
         except BaseException:
             self.close()
             raise
+        if self.tell:
+            self.told = answer.spans
         if isinstance(answer, Failure):
             raise ncrypt_error(answer.status, answer.cause, answer.action, answer.chain)
         try:

@@ -127,6 +127,11 @@ class Request:
             self._bound_control()
             return self._links.bound
 
+    def offers(self, feature: str) -> bool:
+        """The KeyIso service, which may be of an older version, can be asked for it."""
+        with self._links.lock:
+            return feature in self._bound_control().features
+
     def isolation(self) -> Isolation:
         """Whether ``vbs`` keys can be had; armed workers that are just starting are waited for."""
         isolation = self.control(GetIsolation())
@@ -149,12 +154,7 @@ class Request:
             attached = self._ask(control, Attach(known, level))
             connected = socket.socket(fileno=control.take_descriptor())
         connection = Connection(connected, attached.worker, frame_bytes=limits.KEY_FRAME_BYTES)
-        try:
-            connection.greet(self.left())
-        except ConnectionLost as lost:
-            raise Broken(
-                Trouble.CHANNEL_ENDED, Hop(lost.service, 0, lost.reason), str(lost)
-            ) from None
+        self._greet(connection)
         return KeyChannel(connection, attached)
 
     def open(self, channel: KeyChannel, location: KeyLocation) -> Opened:
@@ -289,6 +289,14 @@ class Request:
             raise Broken(Trouble.CONTROL_ENDED, hop, cause) from None
         return control
 
+    def _greet(self, channel: Connection) -> None:
+        try:
+            channel.greet(self.left())
+        except ConnectionLost as lost:
+            raise Broken(
+                Trouble.CHANNEL_ENDED, Hop(lost.service, 0, lost.reason), str(lost)
+            ) from None
+
     def _replaced(self, reference: KeyReference) -> NCryptError:
         name = printable_name(decode_name(reference.header.name))
         return ncrypt_error(
@@ -297,6 +305,10 @@ class Request:
             "Open it again to use the new key.",
             self._hops,
         )
+
+
+RequestMaker = Callable[[Settings, Links, str], Request]
+"""Begins a request: `Request`, or one that is told of."""
 
 
 def _found(

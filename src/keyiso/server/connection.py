@@ -16,10 +16,11 @@ from keyiso.server.loop import Loop, Timer
 from keyiso.server.peer import Peer
 from keyiso.server.promise import run_coroutine
 from keyiso.server.shares import Share, Shares, no_memory
+from keyiso.server.spans import Telling
 from keyiso.server.startup import print_unexpected
 from keyiso.server.stream import Stream
 from keyiso.status import Status
-from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Result, returned
+from keyiso.wire.messages import Call, Failure, Hello, Message, Refusal, Result, Span, returned
 from keyiso.wire.results import Done
 from keyiso.wire.session import Role, Session, State, server_decoder
 
@@ -111,6 +112,8 @@ class Connection:
             Role.SERVER, server_decoder(endpoint.operations), frame_bytes=endpoint.frame_bytes
         )
         self._answers: list[bytes] | None = None
+        self._tellings: dict[int, Telling] = {}
+        """Of calls that are worked on and want to be told of, by their ids."""
         self._stream = Stream(
             loop,
             connection,
@@ -139,7 +142,10 @@ class Connection:
         self._endpoint.failed(self, call, error)
         chain = error.chain or self._chain(call)
         cause, action = _sendable(error.cause), _sendable(error.action)
-        self._write(self._session.send(Failure(call.call_id, error.status, cause, action, chain)))
+        spans = self._spans(call, error.status) if call.tell else ()
+        self._write(
+            self._session.send(Failure(call.call_id, error.status, cause, action, chain, spans))
+        )
 
     def refuse(self, error: NCryptError) -> None:
         """Tell the client why it is not served, and end the connection."""
@@ -151,6 +157,11 @@ class Connection:
 
     def _chain(self, call: Call[Any]) -> tuple[Hop, ...]:
         return (*call.hops, self._identity.hop(type(call.operation).__name__))
+
+    def _spans(self, call: Call[Any], status: int = 0) -> tuple[Span, ...]:
+        telling = self._tellings.pop(call.call_id, None)
+        own = self._identity.hop(type(call.operation).__name__)
+        return () if telling is None else telling.spans(own, status)
 
     def _received(self, data: bytes) -> None:
         try:
@@ -201,6 +212,8 @@ class Connection:
             self._stream.read(True)
 
     def _handle(self, call: Call[Any]) -> Any:
+        if call.tell:
+            self._tellings[call.call_id] = self._loop.tellings.begin(call.trace)
         if self._session.large(call):
             self._endpoint.make_room()
         return self._handlers[type(call.operation)](self, call)
@@ -307,7 +320,8 @@ class Connection:
             elif isinstance(result, WithDescriptor):
                 self._answer_with(call, result)
             elif self.open:
-                self._write(self._session.send(returned(call.call_id, result)))
+                spans = self._spans(call) if call.tell else ()
+                self._write(self._session.send(returned(call.call_id, result, spans)))
         except NCryptError as error:
             if self.open:
                 self.fail(call, error)
@@ -322,7 +336,8 @@ class Connection:
     def _answer_with(self, call: Call[Any], result: WithDescriptor) -> None:
         """The descriptor goes with the answer, and is closed here in any case."""
         if self.open:
-            frame = self._session.send(returned(call.call_id, result.result))
+            spans = self._spans(call) if call.tell else ()
+            frame = self._session.send(returned(call.call_id, result.result, spans))
             self._write(frame, (result.descriptor,))
         else:
             os.close(result.descriptor)  # the client has gone while this was made for it

@@ -16,6 +16,7 @@ from keyiso import limits
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.server.loop import Loop
 from keyiso.server.promise import Promise
+from keyiso.server.spans import Telling
 from keyiso.server.stream import Stream
 from keyiso.status import Status
 from keyiso.wire.messages import (
@@ -64,7 +65,7 @@ class Link:
         self._frame_bytes = frame_bytes
         self._connected = connected
         self._next_call = 0
-        self._waiting: dict[int, tuple[Operation[Any], Promise[Any]]] = {}
+        self._waiting: dict[int, tuple[Operation[Any], Promise[Any], Telling | None]] = {}
         self._until_ready: Promise[None] = Promise()
         self._stream: Stream | None = None
         self._session: Session
@@ -101,14 +102,17 @@ class Link:
             return promise
         self._next_call += 1
         call_id = self._next_call
+        telling = self._loop.tellings.of(trace)
         try:
-            frame = self._session.send(Call(call_id, operation, trace, hops))
+            frame = self._session.send(
+                Call(call_id, operation, trace, hops, tell=telling is not None)
+            )
         except NCryptError as error:
             for unsent in descriptors:
                 socket.close(unsent)
             promise.break_with(error)
             return promise
-        self._waiting[call_id] = (operation, promise)
+        self._waiting[call_id] = (operation, promise, telling)
         self._stream.write(frame, descriptors)
         return promise
 
@@ -150,10 +154,14 @@ class Link:
                 waiting, self._until_ready = self._until_ready, Promise()
                 waiting.keep(None)
             case Return():
-                operation, promise = self._waiting.pop(message.call_id)
+                operation, promise, telling = self._waiting.pop(message.call_id)
+                if telling is not None:
+                    telling.add(message.spans)
                 promise.keep(result_of(operation, message))
             case Failure():
-                _, promise = self._waiting.pop(message.call_id)
+                _, promise, telling = self._waiting.pop(message.call_id)
+                if telling is not None:
+                    telling.add(message.spans)
                 promise.break_with(
                     ncrypt_error(message.status, message.cause, message.action, message.chain)
                 )
@@ -164,7 +172,7 @@ class Link:
         was_ready, self.peer_instance = self.ready, None
         self._stream = None
         waiting, self._waiting = self._waiting, {}
-        for _, promise in waiting.values():
+        for _, promise, _ in waiting.values():
             promise.break_with(self._lost(()))
         # Who never said welcome may never say it: that is not asked again and again.
         self._loop.call_later(_RECONNECT_SECONDS if was_ready else _RETRY_SECONDS, self._connect)

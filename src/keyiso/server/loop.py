@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from keyiso.clock import Clock
+from keyiso.server.spans import Tellings
 
 READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
@@ -52,6 +53,8 @@ class Loop:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.tellings = Tellings(clock)
+        """The calls that are worked on and told of, for all connections and links."""
         self._epoll = select.epoll()
         self._watched: dict[int, tuple[int, Ready]] = {}
         self._timers: list[tuple[float, int, Timer]] = []

@@ -5,8 +5,7 @@ does not know, and hello and welcome carry one that nobody knows, so that this s
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any, Final, Generic, TypeVar, cast, get_args
+from typing import Any, Final, Generic, Protocol, TypeVar, cast, get_args
 
 import msgspec
 
@@ -63,6 +62,22 @@ class Call(Message, Generic[O], frozen=True, array_like=True, tag=3):
     """W3C traceparent, or empty."""
     hops: tuple[Hop, ...] = ()
     """The processes that the request has come through, the application first."""
+    tell: bool = False
+    """The answer is to say what was done for it."""
+
+
+class Span(msgspec.Struct, frozen=True, array_like=True):
+    """What one process did for a call whose caller wanted to know."""
+
+    service: str
+    pid: int
+    function: str
+    """The operation that it was asked for: ``OpenKey``."""
+    seconds: float
+    """From when the process began with the call until it answered."""
+    status: int = 0
+    depth: int = 0
+    """0 for the process that answers, 1 for those that it asked, and so on."""
 
 
 class Return(Message, frozen=True, array_like=True, tag=4):
@@ -70,9 +85,16 @@ class Return(Message, frozen=True, array_like=True, tag=4):
 
     call_id: int
     result: msgspec.Raw
+    spans: tuple[Span, ...] = ()
+    """What was done for the call, if it asked for that: this process first, and after each process
+    those that it asked, in their order. At most ``SPANS``."""
 
 
-returned = cast("Callable[[int, Result], Return]", Return)
+class _Returned(Protocol):
+    def __call__(self, call_id: int, result: Result, spans: tuple[Span, ...] = ()) -> Return: ...
+
+
+returned = cast("_Returned", Return)
 """The answer that carries a result. It is encoded as it is, in one go with the frame; only a
 reader sees it as `Raw`."""
 
@@ -102,6 +124,8 @@ class Failure(Message, frozen=True, array_like=True, tag=5):
     action: str
     chain: tuple[Hop, ...]
     """Every process on the way, the application first, the one that failed last."""
+    spans: tuple[Span, ...] = ()
+    """As in `Return`."""
 
 
 class Refusal(Message, frozen=True, array_like=True, tag=6):

@@ -27,6 +27,7 @@ from keyiso.wire.messages import (
     Message,
     Refusal,
     Return,
+    Span,
     Welcome,
 )
 
@@ -311,6 +312,8 @@ class Session:
     def _answer_received(self, answer: Return | Failure) -> None:
         if answer.call_id not in self._outstanding:
             raise RemoteProtocolError(f"an answer came to call {answer.call_id}")
+        if answer.spans and not _spans_fit(answer.spans):
+            raise RemoteProtocolError("the spans of an answer are too many or too long")
         self._outstanding.remove(answer.call_id)
 
     def _welcome_sent(self, welcome: Welcome) -> None:
@@ -376,3 +379,13 @@ def _fits(call: Call[Any]) -> bool:
         if len(hop.service) > limits.HOP_TEXT_BYTES or len(hop.function) > limits.HOP_TEXT_BYTES:
             return False
     return True
+
+
+def _spans_fit(spans: tuple[Span, ...]) -> bool:
+    """The spans, which other processes pass on, are within their limits."""
+    return len(spans) <= limits.SPANS and all(
+        len(span.service) <= limits.HOP_TEXT_BYTES
+        and len(span.function) <= limits.HOP_TEXT_BYTES
+        and 0 <= span.depth < limits.HOPS
+        for span in spans
+    )
