@@ -4,8 +4,11 @@ import contextlib
 import fcntl
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +17,7 @@ from keyiso.cli import status
 from keyiso.paths import client_instance
 from tests.cli.command import assert_reads, keyiso, process_named
 from tests.instance import RunningInstance
+from tests.waiting import wait_until
 
 DATA = b"data"
 
@@ -78,6 +82,69 @@ def test_restarts_are_counted_and_have_new_ids(instance: RunningInstance) -> Non
     assert second["restarts"] == 1
     assert second["pid"] != first["pid"]
     assert second["instance_id"] != first["instance_id"]
+
+
+# --- who is bound ------------------------------------------------------------------------------
+
+
+def bound(pid: int) -> Any:
+    """A process as `keyiso status` has it; None for one that is not bound."""
+    processes = keyiso("status", "--json").json["bindings"]["processes"]
+    return next((process for process in processes if process["pid"] == pid), None)
+
+
+def test_who_is_bound_to_which_instance_of_whom(instance: RunningInstance) -> None:
+    assert bound(os.getpid()) is None
+    with Key.create("web", "ECDSA_P256") as key:
+        key.sign(DATA)
+        report = keyiso("status", "--json").json
+        ended = keyiso("status")
+    (process,) = report["bindings"]["processes"]
+    (worker,) = process["workers"]
+    ids = {one["service"]: one["instance_id"] for one in report["processes"]}
+    assert report["bindings"]["instance_id"] == ids["keyiso"]
+    assert report["bindings"]["more"] == 0
+    assert (process["pid"], process["uid"]) == (os.getpid(), os.geteuid())
+    assert process["connections"] == 1
+    assert (worker["instance_id"], worker["channels"]) == (ids[worker["service"]], 1)
+    assert_reads(
+        ended.text,
+        f"""\
+...
+Who is bound to which instance
+PROGRAM ... PID ... UID ... KEYISO ... WORKERS
+... {os.getpid()} ... {ids["keyiso"][:8]} ... {worker["service"]} {worker["instance_id"][:8]}
+...
+Where
+...""",
+    )
+
+
+def test_who_has_channels_is_seen_although_the_service_that_made_them_is_gone(
+    instance: RunningInstance,
+) -> None:
+    with Key.create("web", "ECDSA_P256") as key:
+        key.sign(DATA)
+        before = bound(os.getpid())
+        instance.kill("keyiso")
+        after = bound(os.getpid())
+        assert (before["connections"], after["connections"]) == (1, 0)
+        assert after["workers"] == before["workers"]
+        assert after["process"] == before["process"]
+        assert Key.exists("web")
+        assert bound(os.getpid()) == before
+
+
+def test_who_ended_is_bound_no_more(instance: RunningInstance) -> None:
+    code = "import sys; from keyiso import Key; Key.exists('web'); print(); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdin is not None and other.stdout is not None
+        other.stdout.readline()
+        assert bound(other.pid)["connections"] == 1
+        other.stdin.close()
+    wait_until(lambda: bound(other.pid) is None, "its end")
 
 
 def test_nothing_runs_and_nothing_is_started(tmp_path: Path) -> None:

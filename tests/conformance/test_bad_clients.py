@@ -47,6 +47,7 @@ from keyiso.wire.control import (
     EnumKeys,
     FindKey,
     Found,
+    GetBindings,
     GetEventChannels,
     GetImportKey,
     GetServiceStatus,
@@ -258,6 +259,7 @@ BEFORE_BIND = {
     "ReportProviderFailure": ReportProviderFailure("provider", 1),
     "SetEventChannel": SetEventChannel("KeyMgmt", 0),
     "GetEventChannels": GetEventChannels(),
+    "GetBindings": GetBindings(),
 }
 
 

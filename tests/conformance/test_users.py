@@ -752,3 +752,27 @@ def test_a_system_instance_starts_again(python: Path, homes: Path) -> None:
     finally:
         running.end()
         shutil.rmtree(runtime)
+
+
+# --- who is bound ------------------------------------------------------------------------------
+
+BOUND = """
+from keyiso.wire.control import GetBindings
+with raw_client.RawClient.bound(control()) as client:
+    tell(sorted({process.uid for process in client.call(GetBindings()).processes}))
+"""
+
+
+def test_a_user_sees_his_own_processes_and_who_manages_the_instance_everybodys(
+    system: SystemInstance, world: World
+) -> None:
+    """With key channels, which the workers tell of by themselves."""
+    use = "key = Key.create(None, 'ECDSA_P256'); key.sign(b'data'); tell(0); wait()"
+    keyiso = pwd.getpwnam(KEYISO)
+    alice, bob = uid_of(ALICE), uid_of(BOB)
+    with world.start(ALICE, use) as first, world.start(BOB, use) as second:
+        assert first.told() == second.told() == 0
+        assert world.run(ALICE, BOUND) == [alice]
+        assert world.run(MALLORY, BOUND) == [uid_of(MALLORY)]
+        for user, groups in (("root", ()), (KEYISO, ()), (MALLORY, (keyiso.pw_gid,))):
+            assert {alice, bob} <= set(world.run(user, BOUND, groups=groups)), user

@@ -34,7 +34,10 @@ from keyiso.wire.control import (
     Attached,
     AwaitChange,
     Bind,
+    Bindings,
     Bound,
+    BoundProcess,
+    BoundWorker,
     Changes,
     Created,
     CreateKey,
@@ -44,6 +47,7 @@ from keyiso.wire.control import (
     EventChannels,
     FindKey,
     Found,
+    GetBindings,
     GetEventChannels,
     GetImportKey,
     GetIsolation,
@@ -67,8 +71,11 @@ from keyiso.wire.link import (
     Authenticate,
     Authenticated,
     ChangeAccess,
+    ChannelHolder,
+    ChannelHolders,
     FailedUse,
     Generate,
+    GetChannels,
     GetWorkerImportKey,
     GetWorkerIsolation,
     GetWorkerStatus,
@@ -90,6 +97,7 @@ from keyiso.wire.messages import (
     Operation,
     Refusal,
     Return,
+    Span,
     Welcome,
     result_of,
     returned,
@@ -127,7 +135,8 @@ NESTED = b"\x91" * 20_000 + b"\xc0"
 """Arrays in arrays, deeper than any decoder goes."""
 
 TERMS = KeyTerms(b"o" * 16, "provider", "user", 1000, b"a\0", "persisted", "RSA", 2048, 2, 0, False)
-CALL = Call(9, Ping(), "00-" + "a" * 52, hops(3))
+CALL = Call(9, Ping(), "00-" + "a" * 52, hops(3), tell=True)
+SPANS = (Span("keyiso", 1, "OpenKey", 0.5), Span("software-0", 2, "Load", 0.25, 1, 1))
 
 OPERATIONS: dict[str, list[Operation[Any]]] = {
     "control": [
@@ -151,6 +160,7 @@ OPERATIONS: dict[str, list[Operation[Any]]] = {
         ReportProviderFailure("provider", 0x80090011),
         SetEventChannel("KeyMgmt", 4),
         GetEventChannels(),
+        GetBindings(),
     ],
     "channel": [
         Ping(),
@@ -178,6 +188,7 @@ OPERATIONS: dict[str, list[Operation[Any]]] = {
         OpenProperty(b"blob" * 50, b"n\0", b"sealed" * 9),
         ChangeAccess(b"blob" * 50, header().access),
         TakeUses(),
+        GetChannels(1000),
     ],
     "pair": [ShareRoots(b"k" * 32)],
     "supervision": [GetSupervisorStatus(), Stop(), ReplacePairs()],
@@ -219,6 +230,15 @@ RESULTS: list[tuple[Operation[Any], Any]] = [
     ),
     (AwaitChange("machine", -1), Changes(7)),
     (GetEventChannels(), EventChannels((EventChannel("KeyMgmt", 4),))),
+    (
+        GetBindings(),
+        Bindings(
+            b"i" * 16,
+            (BoundProcess(4711, 1000, "nginx", 1, (BoundWorker("software-0", b"i" * 16, 2),)),),
+            3,
+        ),
+    ),
+    (GetChannels(-1), ChannelHolders((ChannelHolder(1000, 4711, "nginx", 2),), 3)),
     (TakeUses(), Uses((KeyUse(b"k" * 16, "Sign", 3),), (FAILED_USE,), 1)),
     (SignBatch(1, (b"d" * 32,), Padding()), Signatures((b"s" * 64,))),
     (Ping(), Done()),
@@ -297,9 +317,9 @@ def receive(session: Session, data: bytes) -> None:
 
 def session_parsers() -> list[Parser]:
     answers = [
-        frame(returned(1, Signature(b"s" * 64))),
+        frame(returned(1, Signature(b"s" * 64), SPANS)),
         frame(returned(2, Found(header(), 1.5))),
-        frame(Failure(3, Status.NTE_PERM, "cause", "action", hops(3))),
+        frame(Failure(3, Status.NTE_PERM, "cause", "action", hops(3), SPANS)),
         frame(Refusal(Status.NTE_PERM, "cause", "action")),
         frame(returned(4, Done())) + frame(returned(5, Done())),
     ]

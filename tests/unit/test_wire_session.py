@@ -255,11 +255,13 @@ NUMBERS = {
         "Bind Attach OpenKey OpenEphemeral FindKey CreateKey GetImportKey ImportKey DeleteKey"
         " ReleaseEphemeral EnumKeys GetServiceStatus SetProperty GetProperty SetAccess AwaitChange"
         " GetIsolation _ _ ReportProviderFailure SetEventChannel GetEventChannels"
+        " GetBindings"
     ),
     "channel": "Ping Sign Release Decrypt Derive Encipher Decipher ExportPrivate SignBatch",
     "link": (
         "AddChannel Load Generate Import GetWorkerImportKey Revoke GetWorkerStatus Authenticate"
         " RenewLease SealProperty OpenProperty ChangeAccess TakeUses GetWorkerIsolation"
+        " GetChannels"
     ),
     "pair": "ShareRoots",
     "supervision": "GetSupervisorStatus Stop ReplacePairs",

@@ -14,11 +14,19 @@ from keyiso.cli._exit import error_object, exit_code, print_error
 from keyiso.cli._options import json_option
 from keyiso.cli._output import heading, print_details, print_json, print_table, printable
 from keyiso.client.binding import bind_process, trusted_uids
+from keyiso.client.request import Request
 from keyiso.client.retry import RetryPolicy
 from keyiso.client.supervision import supervisor_status
 from keyiso.errors import NCryptError
 from keyiso.paths import Instance, client_instance
-from keyiso.wire.control import GetServiceStatus, ServiceStatus
+from keyiso.wire.control import (
+    BINDINGS_FEATURE,
+    Bindings,
+    BoundProcess,
+    GetBindings,
+    GetServiceStatus,
+    ServiceStatus,
+)
 from keyiso.wire.results import WorkerStatus
 from keyiso.wire.supervision import ProcessStatus, SupervisorStatus
 
@@ -34,7 +42,7 @@ _SHOWN_DIGITS: Final = 8
 @json_option
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
-    """What runs: processes, restarts, memory, loaded keys.
+    """What runs: processes, restarts, memory, loaded keys; and who is bound to them.
 
     Nothing is started by asking. The exit code is 6 when keyiso, or its KeyIso service, does not
     answer; what is known is printed all the same.
@@ -86,6 +94,8 @@ class _Report:
     """Protections that the supervisor holds up."""
     lost: Mapping[str, int] | None = None
     """What the event log could not record, by the reason; None when nobody could say."""
+    bindings: Bindings | None = None
+    """Who is bound, without this command; None when nobody could say."""
 
 
 def _look(instance: Instance) -> _Report:
@@ -95,7 +105,7 @@ def _look(instance: Instance) -> _Report:
         return _Report(instance, (), None, error)
     instance = replace(instance, system=supervisor.system)
     try:
-        service = _service_status(instance)
+        service, bindings = _service_status(instance)
     except NCryptError as error:
         return _Report(instance, _processes(supervisor, None), None, error, supervisor.shields)
     return _Report(
@@ -105,6 +115,7 @@ def _look(instance: Instance) -> _Report:
         None,
         supervisor.shields,
         _lost(service),
+        bindings,
     )
 
 
@@ -117,14 +128,25 @@ def _lost(service: ServiceStatus) -> dict[str, int]:
     }
 
 
-def _service_status(instance: Instance) -> ServiceStatus:
+def _service_status(instance: Instance) -> tuple[ServiceStatus, Bindings | None]:
     binding = bind_process(
         os.environ,
         resolve=lambda: instance,
         policy=RetryPolicy(deadline=_DEADLINE_SECONDS),
         autostart=False,
     )
-    return binding.control(GetServiceStatus())
+    return (
+        binding.control(GetServiceStatus()),
+        binding.try_until_done("GetBindings", _bindings_of_others),
+    )
+
+
+def _bindings_of_others(request: Request) -> Bindings | None:
+    if not request.offers(BINDINGS_FEATURE):
+        return None
+    found = request.control(GetBindings())
+    others = (process for process in found.processes if process.pid != os.getpid())
+    return Bindings(found.instance_id, tuple(others), found.more)
 
 
 def _processes(supervisor: SupervisorStatus, service: ServiceStatus | None) -> tuple[_Process, ...]:
@@ -217,6 +239,7 @@ def _as_object(report: _Report) -> dict[str, Any]:
         "lost": report.lost,
         "shields": report.shields,
         "processes": [_process_object(process) for process in report.processes],
+        "bindings": report.bindings and _bindings_object(report.bindings),
         "instance": {
             "system": instance.system,
             "state": str(instance.state),
@@ -251,6 +274,30 @@ def _process_object(process: _Process) -> dict[str, Any]:
     }
 
 
+def _bindings_object(bindings: Bindings) -> dict[str, Any]:
+    return {
+        "instance_id": bindings.instance_id.hex(),
+        "more": bindings.more,
+        "processes": [
+            {
+                "process": process.process,
+                "pid": process.pid,
+                "uid": process.uid,
+                "connections": process.connections,
+                "workers": [
+                    {
+                        "service": worker.worker,
+                        "instance_id": worker.instance_id.hex(),
+                        "channels": worker.channels,
+                    }
+                    for worker in process.workers
+                ],
+            }
+            for process in bindings.processes
+        ],
+    }
+
+
 def _print(report: _Report) -> None:
     if report.processes:
         print_table(_COLUMNS, map(_row, report.processes), right=_NUMBERS)
@@ -263,6 +310,8 @@ def _print(report: _Report) -> None:
         click.echo(f"Shields that are up: {', '.join(report.shields)}")
     if report.lost is not None:
         click.echo(_what_is_lost(report.lost))
+    if report.bindings is not None and report.bindings.processes:
+        _print_bindings(report.bindings)
     heading("Where")
     print_details(_places(report.instance))
     if report.error is not None:
@@ -303,6 +352,39 @@ def _row(process: _Process) -> Sequence[str]:
         _number(None if worker is None else worker.lost),
         "-" if memory is None else f"{memory / (1 << 20):.1f} MiB",
         _number(_descriptors_of(process.pids)),
+    )
+
+
+def _print_bindings(bindings: Bindings) -> None:
+    heading("Who is bound to which instance")
+    instance = bindings.instance_id.hex()[:_SHOWN_DIGITS]
+    print_table(
+        ("PROGRAM", "PID", "UID", "KEYISO", "WORKERS"),
+        (
+            (
+                printable(process.process) or "-",
+                str(process.pid),
+                str(process.uid),
+                instance if process.connections else "-",
+                _workers_of(process),
+            )
+            for process in bindings.processes
+        ),
+        right={"PID", "UID"},
+    )
+    if bindings.more:
+        click.echo(f"... and {bindings.more} more")
+
+
+def _workers_of(process: BoundProcess) -> str:
+    """Each with the first digits of its instance, and how many channels there are if several."""
+    return (
+        ", ".join(
+            f"{printable(worker.worker)} {worker.instance_id.hex()[:_SHOWN_DIGITS]}"
+            + (f" ({worker.channels} channels)" if worker.channels > 1 else "")
+            for worker in process.workers
+        )
+        or "-"
     )
 
 

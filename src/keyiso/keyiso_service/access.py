@@ -42,15 +42,17 @@ class Authority:
                 "Do it as root or as a member of the group keyiso.",
             )
 
-    def check_manages_events(self, peer: Peer) -> None:
-        """Raise ``NTE_PERM`` for who may not see or switch the channels of the event log."""
+    def check_manages_instance(self, peer: Peer) -> None:
+        """Raise ``NTE_PERM`` for who may not see who is bound to this instance, nor see and switch
+        the channels of its event log.
+        """
         if (
             peer.uid not in self.manager_uids | {os.geteuid(), ROOT_UID}
             and not peer.groups & self.manager_gids
         ):
             raise ncrypt_error(
                 Status.NTE_PERM,
-                f"uid {peer.uid} does not manage the event log of this keyiso",
+                f"uid {peer.uid} does not manage this keyiso, nor its event log",
                 "Do it as root or as a member of the group keyiso.",
             )
 

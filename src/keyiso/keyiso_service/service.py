@@ -12,6 +12,7 @@ from keyiso.crypto.key_header import KeyHeader, Level, Right
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.access import Authority, check_access, no_such_key
 from keyiso.keyiso_service.audit import Audit
+from keyiso.keyiso_service.bindings import bindings
 from keyiso.keyiso_service.client import Client, bound_client, hash_of_group
 from keyiso.keyiso_service.ephemeral_keys import EphemeralKeys
 from keyiso.keyiso_service.finding import find_key, partition_of
@@ -35,10 +36,12 @@ from keyiso.status import Status
 from keyiso.store.keys import StoredKey
 from keyiso.store.schema import MACHINE
 from keyiso.wire.control import (
+    BINDINGS_FEATURE,
     Attach,
     Attached,
     AwaitChange,
     Bind,
+    Bindings,
     Bound,
     Changes,
     ControlOperation,
@@ -49,6 +52,7 @@ from keyiso.wire.control import (
     EventChannels,
     FindKey,
     Found,
+    GetBindings,
     GetEventChannels,
     GetImportKey,
     GetIsolation,
@@ -66,7 +70,7 @@ from keyiso.wire.control import (
     SetEventChannel,
     SetProperty,
 )
-from keyiso.wire.link import AddChannel, GetWorkerImportKey, Load
+from keyiso.wire.link import EVERYBODY, AddChannel, GetWorkerImportKey, Load
 from keyiso.wire.messages import Call
 from keyiso.wire.results import Done, Isolation, Opened, PropertyValue, WorkerImportKey
 
@@ -103,7 +107,8 @@ class KeyIsoService:
         self._properties = PropertyChanges(identity, store, workers, audit, quotas)
         self._watching = Watching(loop, store)
         self._ephemerals = ephemerals
-        self._clients = 0
+        self._clients: dict[bytes, Client] = {}
+        """By the ids of their connections."""
 
     def listen(self, listening: socket.socket) -> Listener:
         """Serve applications on the control socket."""
@@ -130,10 +135,12 @@ class KeyIsoService:
                 ReportProviderFailure: self._report_provider_failure,
                 SetEventChannel: self._set_event_channel,
                 GetEventChannels: self._get_event_channels,
+                GetBindings: self._get_bindings,
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=self._authority.admit,
             closed=self._client_ended,
+            features=(BINDINGS_FEATURE,),
         )
         run_coroutine(self._changes.finish_revocations(), _leave)
         return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
@@ -148,7 +155,6 @@ class KeyIsoService:
                 f"a client group has {limits.CLIENT_GROUP_BYTES} bytes",
             )
         if connection.state is None:
-            self._clients += 1
             connection_id = self._random(limits.CONNECTION_ID_BYTES)
         else:
             self._ephemerals.client_left(connection.state)
@@ -160,6 +166,7 @@ class KeyIsoService:
             connection_id,
             lambda: connection.open,
         )
+        self._clients[connection_id] = connection.state
         self._ephemerals.client_came(connection.state)
         return Bound(connection.peer.uid, self._workers.channels)
 
@@ -194,7 +201,7 @@ class KeyIsoService:
 
     def _client_ended(self, connection: Connection) -> None:
         if connection.state is not None:
-            self._clients -= 1
+            del self._clients[connection.state.connection_id]
             self._ephemerals.client_left(connection.state)
 
     # --- finding and loading keys --------------------------------------------------------------
@@ -329,14 +336,14 @@ class KeyIsoService:
 
     def _set_event_channel(self, connection: Connection, call: Call[SetEventChannel]) -> Done:
         client = bound_client(connection)
-        self._authority.check_manages_events(client.peer)
+        self._authority.check_manages_instance(client.peer)
         self._audit.switch_channel(client, call)
         return DONE
 
     def _get_event_channels(
         self, connection: Connection, call: Call[GetEventChannels]
     ) -> EventChannels:
-        self._authority.check_manages_events(bound_client(connection).peer)
+        self._authority.check_manages_instance(bound_client(connection).peer)
         return EventChannels(self._audit.channels())
 
     # --- status --------------------------------------------------------------------------------
@@ -345,13 +352,28 @@ class KeyIsoService:
         return ServiceStatus(
             self._identity.pid,
             self._identity.instance_id,
-            self._clients,
+            len(self._clients),
             await self._workers.status(bound_client(connection)),
             self._audit.lost,
             self._audit.lost_journal,
             self._audit.suppressed,
             self._uses.lost,
         )
+
+    async def _get_bindings(self, connection: Connection, call: Call[GetBindings]) -> Bindings:
+        client = bound_client(connection)
+        uid = self._whose(client)
+        channels = await self._workers.channel_holders(client, uid)
+        clients = (one for one in self._clients.values() if uid in (EVERYBODY, one.peer.uid))
+        return bindings(self._identity.instance_id, clients, channels)
+
+    def _whose(self, client: Client) -> int:
+        """Whose processes a client may hear of."""
+        try:
+            self._authority.check_manages_instance(client.peer)
+        except NCryptError:
+            return client.peer.uid
+        return EVERYBODY
 
     @contextlib.contextmanager
     def _noting_failure(

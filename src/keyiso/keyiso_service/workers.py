@@ -21,7 +21,10 @@ from keyiso.server.promise import Promise, run_coroutine
 from keyiso.server.startup import print_unexpected
 from keyiso.status import Status
 from keyiso.wire.link import (
+    CHANNELS_FEATURE,
     USES_FEATURE,
+    ChannelHolders,
+    GetChannels,
     GetWorkerIsolation,
     GetWorkerStatus,
     RenewLease,
@@ -240,6 +243,14 @@ class Workers:
             asked = self._ask_all(self._all(), GetWorkerStatus(), "", ())
             answers = [await _unless_ended(promise) for promise in asked]
         return tuple(answer for answer in answers if answer is not None)
+
+    async def channel_holders(self, client: Client, uid: int) -> list[tuple[Link, ChannelHolders]]:
+        """Who has key channels to which worker: one user's processes, or `EVERYBODY`'s."""
+        links = [link for link in self._all() if CHANNELS_FEATURE in link.peer_features]
+        async with _Turn(self._statuses, client.peer.uid, client.here):
+            asked = [(link, link.call(GetChannels(uid))) for link in links if self._serves(link)]
+            answers = [(link, await _unless_ended(promise)) for link, promise in asked]
+        return [(link, answer) for link, answer in answers if answer is not None]
 
     def _ask_all(
         self,

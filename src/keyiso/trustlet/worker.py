@@ -42,12 +42,17 @@ from keyiso.wire.channel import (
     SignBatch,
 )
 from keyiso.wire.link import (
+    CHANNELS_FEATURE,
+    EVERYBODY,
     USES_FEATURE,
     AddChannel,
     Authenticate,
     Authenticated,
     ChangeAccess,
+    ChannelHolder,
+    ChannelHolders,
     Generate,
+    GetChannels,
     GetWorkerImportKey,
     GetWorkerIsolation,
     GetWorkerStatus,
@@ -156,11 +161,12 @@ class Worker:
                 ChangeAccess: self._change_access,
                 TakeUses: self._take_uses,
                 GetWorkerIsolation: self._get_isolation,
+                GetChannels: self._get_channels,
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=self._admit_keyiso,
             passes_descriptors=True,
-            features=(USES_FEATURE,),
+            features=(USES_FEATURE, CHANNELS_FEATURE),
             make_room=self._cache.make_room,
         )
         return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
@@ -281,6 +287,17 @@ class Worker:
 
     def _get_isolation(self, connection: Connection, call: Call[GetWorkerIsolation]) -> Isolation:
         return self._isolation
+
+    def _get_channels(self, connection: Connection, call: Call[GetChannels]) -> ChannelHolders:
+        uid, counts = call.operation.uid, dict[tuple[int, int, str], int]()
+        for channel in self._channels.values():
+            user = channel.state
+            if uid in (EVERYBODY, user.uid):
+                holder = user.uid, user.pid, user.process
+                counts[holder] = counts.get(holder, 0) + 1
+        holders = [ChannelHolder(*holder, count) for holder, count in counts.items()]
+        shown = tuple(holders[: limits.BOUND_PROCESSES])
+        return ChannelHolders(shown, len(holders) - len(shown))
 
     async def _take_uses(self, connection: Connection, call: Call[TakeUses]) -> Uses:
         await self._uses.due()

@@ -1,5 +1,7 @@
 """What an application asks of the KeyIso service."""
 
+from typing import Final
+
 from keyiso.crypto.key_header import AccessEntry, KeyHeader, Level, Scope
 from keyiso.wire.key_terms import KeyProperty, KeyTerms
 from keyiso.wire.messages import Operation, Result
@@ -82,6 +84,38 @@ class EventChannel(Result, frozen=True, array_like=True):
 
 class EventChannels(Result, frozen=True, array_like=True):
     channels: tuple[EventChannel, ...]
+
+
+class BoundWorker(Result, frozen=True, array_like=True):
+    """A worker that a process has key channels to."""
+
+    worker: str
+    instance_id: bytes
+    channels: int
+
+
+class BoundProcess(Result, frozen=True, array_like=True):
+    """A process that is bound to the KeyIso service, or has key channels."""
+
+    pid: int
+    uid: int
+    process: str
+    """Its own word for itself, printable."""
+    connections: int
+    """To this instance of the KeyIso service. A process has none after a restart of the service,
+    until it next asks for something; its key channels go on."""
+    workers: tuple[BoundWorker, ...]
+
+
+class Bindings(Result, frozen=True, array_like=True):
+    """Who is bound to which instance."""
+
+    instance_id: bytes
+    """Of the KeyIso service."""
+    processes: tuple[BoundProcess, ...]
+    """At most ``BOUND_PROCESSES``."""
+    more: int
+    """Processes that are left out; or more, as each worker leaves some out by itself."""
 
 
 class Bind(Operation[Bound], frozen=True, array_like=True, tag=1):
@@ -225,6 +259,16 @@ class GetEventChannels(Operation[EventChannels], frozen=True, array_like=True, t
     """The event channels. For those who may switch them."""
 
 
+BINDINGS_FEATURE: Final = "bindings"
+"""A KeyIso service of an older version would hang up on `GetBindings`."""
+
+
+class GetBindings(Operation[Bindings], frozen=True, array_like=True, tag=23):
+    """Who is bound, of a service that says `BINDINGS_FEATURE` in its welcome: every process for
+    those who manage the instance, and the caller's own for others.
+    """
+
+
 ControlOperation = (
     Bind
     | Attach
@@ -246,4 +290,5 @@ ControlOperation = (
     | ReportProviderFailure
     | SetEventChannel
     | GetEventChannels
+    | GetBindings
 )

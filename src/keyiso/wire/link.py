@@ -67,6 +67,22 @@ class Uses(Result, frozen=True, array_like=True):
     """Uses and failures that are in neither, because there were too many different ones."""
 
 
+class ChannelHolder(Result, frozen=True, array_like=True):
+    """A process with key channels to a worker, as `AddChannel` told."""
+
+    uid: int
+    pid: int
+    process: str
+    channels: int
+
+
+class ChannelHolders(Result, frozen=True, array_like=True):
+    holders: tuple[ChannelHolder, ...]
+    """At most ``BOUND_PROCESSES``."""
+    more: int
+    """Processes that are left out."""
+
+
 class AddChannel(Operation[Done], frozen=True, array_like=True, tag=1):
     """A new key channel; its descriptor comes with the message."""
 
@@ -156,6 +172,20 @@ class GetWorkerIsolation(Operation[Isolation], frozen=True, array_like=True, tag
     """What a ``vbs`` worker has, or why it could not be armed."""
 
 
+CHANNELS_FEATURE: Final = "channels"
+"""A worker of an older version would hang up on `GetChannels`."""
+
+EVERYBODY: Final = -1
+"""In place of a uid."""
+
+
+class GetChannels(Operation[ChannelHolders], frozen=True, array_like=True, tag=15):
+    """Who has key channels here, of a worker that says `CHANNELS_FEATURE` in its welcome."""
+
+    uid: int
+    """Whose processes are meant; `EVERYBODY`'s."""
+
+
 LinkOperation = (
     AddChannel
     | Load
@@ -171,4 +201,5 @@ LinkOperation = (
     | ChangeAccess
     | TakeUses
     | GetWorkerIsolation
+    | GetChannels
 )
