@@ -155,8 +155,8 @@ def _operation_lines(operation: _Operation) -> Iterator[str]:
         times = f", {len(same)} times" if len(same) > 1 else ""
         for lines in zip(*same, strict=True):
             seconds = sum(line.seconds for line in lines)
-            there = sum(line.there for line in lines)
-            inside = f" ({_time(there)} there)" if there else ""
+            there = [line.there for line in lines if line.there is not None]
+            inside = f" ({_time(sum(there))} there)" if there else ""
             yield f"{'  ' * (lines[0].depth + 2)}{lines[0].what}  {_time(seconds)}{inside}{times}"
 
 
@@ -166,8 +166,8 @@ class _Line(NamedTuple):
     depth: int
     what: str
     seconds: float
-    there: float = 0.0
-    """How much of it the process that was asked says that it took itself."""
+    there: float | None = None
+    """How much of it the process that was asked says that it took itself, if it says so."""
 
 
 def _step_lines(step: Step, *, again: bool) -> list[_Line]:
@@ -178,7 +178,7 @@ def _step_lines(step: Step, *, again: bool) -> list[_Line]:
     elif seen.status:
         why = printable(step.note) if seen.status == _BROKEN or not told else ""
         what += f"  {_status(seen.status)}{': ' if why else ''}{why}"
-    there = 0.0
+    there = None
     if told and not told[0].depth:
         there, told = told[0].seconds, told[1:]
     lines = [_Line(0, what, seen.seconds, there)]

@@ -5,6 +5,7 @@ answer, to who asked.
 """
 
 import weakref
+from typing import Final
 
 import msgspec
 
@@ -12,6 +13,10 @@ from keyiso import limits
 from keyiso.clock import Clock
 from keyiso.errors import Hop
 from keyiso.wire.messages import Span
+
+_DIGITS: Final = 4
+"""Tenths of milliseconds. What is finer would time the use of a private key better than its user
+can from outside."""
 
 
 class Telling:
@@ -32,7 +37,7 @@ class Telling:
 
     def spans(self, own: Hop, status: int) -> tuple[Span, ...]:
         """Everything, with what this process did."""
-        seconds = self._clock.monotonic() - self._began
+        seconds = round(self._clock.monotonic() - self._began, _DIGITS)
         return Span(own.service, own.pid, own.function, seconds, status), *self._told
 
 
