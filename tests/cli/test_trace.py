@@ -173,9 +173,7 @@ def test_a_socket_fits_wherever_temporary_files_are(
 
 
 def connected(instance: str, *, trace: str, began: float) -> Step:
-    return step(
-        Span("keyiso", 30, "connect", 0.5), trace=trace, note=f"instance {instance}", began=began
-    )
+    return step(Span("keyiso", 30, "connect", 0.5), trace=trace, note=instance, began=began)
 
 
 def test_a_tree_of_any_services() -> None:

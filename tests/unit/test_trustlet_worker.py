@@ -18,7 +18,19 @@ from keyiso.status import Status
 from keyiso.trustlet.engine import Engine
 from keyiso.trustlet.worker import Worker
 from keyiso.wire.channel import Sign
-from keyiso.wire.link import AddChannel, GetWorkerStatus, Load, RenewLease, Revoke, TakeUses, Uses
+from keyiso.wire.link import (
+    EVERYBODY,
+    AddChannel,
+    ChannelHolder,
+    ChannelHolders,
+    GetChannels,
+    GetWorkerStatus,
+    Load,
+    RenewLease,
+    Revoke,
+    TakeUses,
+    Uses,
+)
 from keyiso.wire.messages import Call, Failure, Return, Welcome, result_of
 from keyiso.wire.results import Opened
 from keyiso.wire.session import Role, Session, client_decoder
@@ -231,3 +243,25 @@ def test_an_older_keyiso_service_says_less_of_a_client() -> None:
     found = msgspec.msgpack.decode(old, type=AddChannel)
 
     assert (found.uid, found.pid, found.process) == (1000, 0, "")
+
+
+def test_who_has_channels_is_told_by_user_and_bounded(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nginx = ChannelHolder(1000, 4711, "nginx", 1)
+
+    def script() -> Script:
+        link = world.link()
+        yield from world.channel(link)
+        for uid, most in ((EVERYBODY, 1), (1000, 1), (1001, 1), (EVERYBODY, 0)):
+            monkeypatch.setattr(limits, "BOUND_PROCESSES", most)
+            link.ask(GetChannels(uid))
+            yield from link.answer()
+        assert link.answers[-4:] == [
+            ChannelHolders((nginx,), 0),
+            ChannelHolders((nginx,), 0),
+            ChannelHolders((), 0),
+            ChannelHolders((), 1),
+        ]
+
+    play(world.loop, script())

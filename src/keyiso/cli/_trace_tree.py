@@ -11,6 +11,8 @@ from keyiso.status import Status, status_name
 from keyiso.wire.messages import Span
 
 _BROKEN: Final = Status.KEYISO_E_STALE
+_SHOWN_DIGITS: Final = 8
+"""Of an instance id's 32, as `keyiso status` shows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,10 @@ def as_lines(steps: Sequence[Step]) -> Iterator[str]:
 
 def _processes(steps: Sequence[Step]) -> Iterator[_Process]:
     """Processes in the order of their first step."""
-    for pid in dict.fromkeys(step.pid for step in steps):
-        of_process = [step for step in steps if step.pid == pid]
+    by_pid: dict[int, list[Step]] = {}
+    for step in steps:
+        by_pid.setdefault(step.pid, []).append(step)
+    for of_process in by_pid.values():
         yield _Process(of_process[0], list(_operations(of_process)))
 
 
@@ -174,7 +178,8 @@ def _step_lines(step: Step, *, again: bool) -> list[_Line]:
     seen, told = step.spans[0], step.spans[1:]
     what = f"{_who(seen)} {printable(seen.function)}"
     if seen.function == CONNECT and not seen.status:
-        what = f"{_who(seen)} {'re-bound' if again else 'bound'}, {printable(step.note)}"
+        instance = printable(step.note[:_SHOWN_DIGITS])
+        what = f"{_who(seen)} {'re-bound' if again else 'bound'}, instance {instance}"
     elif seen.status:
         why = printable(step.note) if seen.status == _BROKEN or not told else ""
         what += f"  {_status(seen.status)}{': ' if why else ''}{why}"

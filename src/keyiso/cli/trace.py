@@ -1,16 +1,15 @@
 """``keyiso trace``: what a command had done with keys, and by which processes."""
 
+import json
 import os
-import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
 from keyiso.cli._collector import Collector
 from keyiso.cli._output import printable
 from keyiso.cli._trace_tree import as_lines, as_object
-from keyiso.client.tracing import Step
 
 _CANNOT_RUN: Final = 126
 _NO_SUCH_COMMAND: Final = 127
@@ -47,7 +46,6 @@ def command(
             context.exit(_NO_SUCH_COMMAND if missing else _CANNOT_RUN)
     text = _json(collector, code) if as_json else _tree(collector)
     if output is None:
-        sys.stdout.flush()
         click.echo(text, err=True, nl=False)
     else:
         output.write_text(text, encoding="utf-8")
@@ -55,19 +53,13 @@ def command(
 
 
 def _json(collector: Collector, code: int) -> str:
-    import json
-
-    report: dict[str, Any] = {
-        "exit_code": code,
-        "lost": collector.lost,
-        "processes": as_object(collector.steps()),
-    }
+    processes = as_object(collector.steps())
+    report = {"exit_code": code, "lost": collector.lost, "processes": processes}
     return json.dumps(report, indent=2) + "\n"
 
 
 def _tree(collector: Collector) -> str:
-    steps: list[Step] = collector.steps()
-    lines = list(as_lines(steps)) or ["No program in it used keyiso."]
+    lines = list(as_lines(collector.steps())) or ["No program in it used keyiso."]
     if collector.lost:
         lines.append(f"{collector.lost} more things are not shown: there was no room for them.")
     return "".join(f"{line}\n" for line in lines)

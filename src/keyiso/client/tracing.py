@@ -38,7 +38,6 @@ COMPARE: Final = "compare"
 GIVE_UP: Final = "give up"
 """The function of a step that waited no longer."""
 
-_SHOWN_DIGITS: Final = 8
 _TIMEVAL: Final = struct.Struct("ll")
 _ENCODER: Final = msgspec.msgpack.Encoder()
 
@@ -64,7 +63,7 @@ class Step(msgspec.Struct, frozen=True, array_like=True):
     spans: tuple[Span, ...]
     """What the client saw of the service that it asked, and then what the services told."""
     note: str = ""
-    """Which instance answered, or what was broken."""
+    """Which instance answered, in hexadecimal; or what was broken; or the way of an error."""
     lost: int = 0
     """Records that this process could not tell before."""
 
@@ -164,8 +163,9 @@ class _TracedRequest(Request):
         began = self._now()
         try:
             control = super()._connect()
-        except Broken as broken:
-            self._tell(Span("keyiso", 0, CONNECT, self._since(began), _BROKEN), began, broken.cause)
+        except (Broken, NCryptError) as error:
+            status, note = _verdict(error)
+            self._tell(Span("keyiso", 0, CONNECT, self._since(began), status), began, note)
             raise
         self._tell_connected(control, began)
         return control
@@ -199,25 +199,20 @@ class _TracedRequest(Request):
         try:
             yield
         except (Broken, NCryptError) as error:
-            status, note = (
-                (_BROKEN, error.cause)
-                if isinstance(error, Broken)
-                else (error.status, " -> ".join(map(str, error.chain)))
-            )
+            status, note = _verdict(error)
             seen = self._seen(connection, function, began, status)
             self._tell(seen, began, note, connection.told)
             raise
 
     def _tell_connected(self, connection: Connection, began: "_Moment") -> None:
         connection.tell = True
-        instance = f"instance {connection.instance_id.hex()[:_SHOWN_DIGITS]}"
-        self._tell(self._seen(connection, CONNECT, began), began, instance)
+        seen = self._seen(connection, CONNECT, began)
+        self._tell(seen, began, connection.instance_id.hex())
 
     def _tell_own(self, function: str, began: "_Moment", error: NCryptError) -> None:
-        own = Span(
-            "application", self._links.identity[0], function, self._since(began), error.status
-        )
-        self._tell(own, began, " -> ".join(map(str, error.chain)))
+        status, note = _verdict(error)
+        pid = self._links.identity[0]
+        self._tell(Span("application", pid, function, self._since(began), status), began, note)
 
     def _seen(
         self, connection: Connection, function: str, began: "_Moment", status: int = 0
@@ -257,6 +252,13 @@ class _Moment(NamedTuple):
 
 _BROKEN: Final = Status.KEYISO_E_STALE
 """The status of what another try can mend, wherever that was found."""
+
+
+def _verdict(error: Broken | NCryptError) -> tuple[int, str]:
+    """The status of what failed, and what there is to note."""
+    if isinstance(error, Broken):
+        return _BROKEN, error.cause
+    return error.status, " -> ".join(map(str, error.chain))
 
 
 def _subject_of(operation: Operation[Any]) -> str:

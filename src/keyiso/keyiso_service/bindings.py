@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from keyiso import limits
 from keyiso.keyiso_service.client import Client
-from keyiso.server.link import Link
 from keyiso.wire.control import Bindings, BoundProcess, BoundWorker
 from keyiso.wire.link import ChannelHolders
 
@@ -15,7 +14,7 @@ _Process = tuple[int, int]
 def bindings(
     instance_id: bytes,
     clients: Iterable[Client],
-    channels: Iterable[tuple[Link, ChannelHolders]],
+    channels: Iterable[tuple[str, bytes, ChannelHolders]],
 ) -> Bindings:
     """The processes with connections to the KeyIso service or with key channels: those that the
     workers know outlive a KeyIso service.
@@ -28,14 +27,12 @@ def bindings(
         process = client.peer.pid, client.peer.uid
         names.setdefault(process, client.process)
         connections[process] = connections.get(process, 0) + 1
-    for link, answer in channels:
+    for worker, instance, answer in channels:
         more += answer.more
         for holder in answer.holders:
             process = holder.pid, holder.uid
             names.setdefault(process, holder.process)
-            workers.setdefault(process, []).append(
-                BoundWorker(link.peer_service, link.peer_instance or b"", holder.channels)
-            )
+            workers.setdefault(process, []).append(BoundWorker(worker, instance, holder.channels))
     shown = sorted(names)[: limits.BOUND_PROCESSES]
     return Bindings(
         instance_id,

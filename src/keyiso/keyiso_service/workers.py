@@ -244,13 +244,21 @@ class Workers:
             answers = [await _unless_ended(promise) for promise in asked]
         return tuple(answer for answer in answers if answer is not None)
 
-    async def channel_holders(self, client: Client, uid: int) -> list[tuple[Link, ChannelHolders]]:
-        """Who has key channels to which worker: one user's processes, or `EVERYBODY`'s."""
+    async def channel_holders(
+        self, client: Client, uid: int
+    ) -> list[tuple[str, bytes, ChannelHolders]]:
+        """Each worker and its instance with those who have key channels to it: one user's
+        processes, or `EVERYBODY`'s.
+        """
         links = [link for link in self._all() if CHANNELS_FEATURE in link.peer_features]
         async with _Turn(self._statuses, client.peer.uid, client.here):
-            asked = [(link, link.call(GetChannels(uid))) for link in links if self._serves(link)]
-            answers = [(link, await _unless_ended(promise)) for link, promise in asked]
-        return [(link, answer) for link, answer in answers if answer is not None]
+            asked = [
+                (link.peer_service, link.peer_instance or b"", link.call(GetChannels(uid)))
+                for link in links
+                if self._serves(link)
+            ]
+            answers = [(*worker, await _unless_ended(promise)) for *worker, promise in asked]
+        return [(name, instance, answer) for name, instance, answer in answers if answer]
 
     def _ask_all(
         self,
