@@ -520,3 +520,31 @@ def test_a_key_is_used_from_a_child_process(
         key.verify(signatures.read_bytes()[:64], DATA)
         ephemeral.verify(signatures.read_bytes()[64:], DATA)
         key.verify(key.sign(DATA), DATA)
+
+
+def test_a_key_is_used_from_a_daemon_that_closed_all_files(
+    shared_instance: RunningInstance, name: str, tmp_path: Path
+) -> None:
+    """Files that it opened under the numbers of our sockets stay its own."""
+    with Key.create(name, "ECDSA_P256") as key:
+        key.sign(DATA)
+        signature = tmp_path / "signature"
+        child = os.fork()
+        if not child:
+            try:
+                os.closerange(3, 1024)
+                paths = [tmp_path / f"file-{number}" for number in range(50)]
+                files = [os.open(path, os.O_CREAT | os.O_WRONLY) for path in paths]
+                signature.write_bytes(key.sign(DATA))
+                for file in files:
+                    os.write(file, b"its own")
+                os._exit(0)
+            finally:
+                os._exit(1)
+
+        _, status = os.waitpid(child, 0)
+
+        assert os.waitstatus_to_exitcode(status) == 0
+        key.verify(signature.read_bytes(), DATA)
+        assert {one.read_bytes() for one in tmp_path.glob("file-*")} == {b"its own"}
+        key.verify(key.sign(DATA), DATA)

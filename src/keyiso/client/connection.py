@@ -1,5 +1,6 @@
 """A blocking connection to a service: connect, hello, call."""
 
+import contextlib
 import functools
 import os
 import socket
@@ -78,7 +79,7 @@ class Connection:
         self.told: tuple[Span, ...] = ()
         """What it told with the last answer that was taken."""
         # Nobody closes a process's binding; it is closed when it goes, or at the exit.
-        weakref.finalize(self, connected.close)
+        self._close = weakref.finalize(self, _close, connected, _file_of(connected))
 
     def greet(self, timeout: float) -> None:
         """Say hello and wait for the welcome.
@@ -194,7 +195,7 @@ class Connection:
 
     def close(self) -> None:
         self.broken = True
-        self._socket.close()
+        self._close()
         while self._descriptors:
             os.close(self._descriptors.popleft())
 
@@ -236,6 +237,22 @@ def _receive_descriptors(connected: socket.socket, found: deque[int], size: int)
     data, descriptors, _, _ = socket.recv_fds(connected, size, limits.DESCRIPTORS_PER_MESSAGE)
     found.extend(descriptors)
     return data
+
+
+def _file_of(connected: socket.socket) -> tuple[int, int]:
+    """What tells it from whatever else may have its number later."""
+    found = os.fstat(connected.fileno())
+    return found.st_dev, found.st_ino
+
+
+def _close(connected: socket.socket, file: tuple[int, int]) -> None:
+    """Close a socket, unless the program has closed its number already, as who becomes a daemon
+    does: another file may have the number then.
+    """
+    with contextlib.suppress(OSError):
+        if _file_of(connected) == file:
+            connected.close()
+    connected.detach()
 
 
 _TIMEOUT_TOLERANCE: Final = 0.5
