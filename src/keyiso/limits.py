@@ -125,6 +125,52 @@ to sixteen workers each."""
 ENUMERATION_PAGE: Final = 256
 """Names in one answer to an enumeration: about 140 KiB at the longest names."""
 
+# --- Passport ----------------------------------------------------------------------------------
+
+PIN_CHARACTERS: Final = 127
+"""The longest PIN of Windows Hello."""
+
+SHORTEST_PIN_CHARACTERS: Final = 4
+"""The shortest PIN of Windows Hello. No policy allows a shorter one."""
+
+PIN_HISTORY: Final = 50
+"""PINs that a policy can forbid to use again, the most that Windows Hello allows."""
+
+PIN_COST_KIB: Final = 256 * 1024
+"""256 MiB: what one try of a PIN may take in memory, whatever a stored protector asks for."""
+
+PIN_COST_ITERATIONS: Final = 1024
+"""Passes over that memory: with the most memory, some minutes."""
+
+PIN_ATTEMPTS: Final = 32
+"""Attempts before a lock. Windows has its TPM lock after so many."""
+
+PIN_BACKOFF_SECONDS: Final = 7 * 24 * 60 * 60
+"""A week: the longest lock. Whoever is locked out for longer needs a reset anyway."""
+
+PIN_FOUND_WRONG: Final = 64
+"""Attempts that a container remembers to have been wrong, for a client that asks again because no
+answer came. More clients at once than so many do not ask one person for a PIN."""
+
+ATTEMPT_ID_BYTES: Final = 16
+CONTAINER_ID_BYTES: Final = 16
+
+PASSPORT_KEY_BYTES: Final = PRIVATE_KEY_BYTES - 64
+"""A private key that a container's secret wraps: with what the wrapping adds it is still no longer
+than a private key may be, so that the same blob holds it."""
+
+PASSPORT_RECORD_BYTES: Final = 0x4000
+"""16 KiB: what is stored of a container, of which a history of PINs is the longest part."""
+
+PIN_KEYS: Final = 256
+"""Keys that a worker has given to prompts and that no PIN has come for."""
+
+PIN_KEYS_PER_USER: Final = 16
+"""Of those, one user's: prompts that one person has open."""
+
+PIN_KEY_SECONDS: Final = 600.0
+"""How long a prompt may wait for somebody to type."""
+
 # --- backups -----------------------------------------------------------------------------------
 
 BACKUP_MANIFEST_BYTES: Final = 0x100000
