@@ -8,7 +8,14 @@ import typing
 
 import pytest
 
-from tests.fuzz import file_parsers, input_parsers, key_parsers, root_parsers, wire_parsers
+from tests.fuzz import (
+    file_parsers,
+    input_parsers,
+    key_parsers,
+    passport_parsers,
+    root_parsers,
+    wire_parsers,
+)
 from tests.fuzz.parser import SEED, Parser, fuzz, has_a_good_input
 from tests.unit.samples import OPERATIONS, UNIONS, result_type
 
@@ -20,6 +27,7 @@ PARSERS = [
     *file_parsers.PARSERS,
     *input_parsers.PARSERS,
     *root_parsers.PARSERS,
+    *passport_parsers.PARSERS,
 ]
 
 
