@@ -1,0 +1,1 @@
+"""Passport inside a trustlet: containers, their protectors, and attempts to open them."""
