@@ -21,7 +21,7 @@ from keyiso.tpm.constants import (
     TPMA_NV,
 )
 from keyiso.tpm.entity import Entity
-from keyiso.tpm.general_commands import TPM2_GetRandom, TPM2_ReadClock, TPM2_Shutdown
+from keyiso.tpm.general_commands import TPM2_GetRandom, TPM2_Shutdown
 from keyiso.tpm.held import held_session
 from keyiso.tpm.latch import extend_latch, read_pcr_state
 from keyiso.tpm.nv_commands import TPM2_NV_DefineSpace, TPM2_NV_Increment
@@ -41,6 +41,7 @@ from keyiso.tpm.policy_commands import (
     TPM2_PolicyGetDigest,
     TPM2_PolicyNV,
 )
+from keyiso.tpm.proven_time import proven_time
 from keyiso.tpm.public_area import (
     TPMT_SCHEME,
     NoDetails,
@@ -117,6 +118,7 @@ def use_everything(tpm: Tpm, algorithm: TPM_ALG = TPM_ALG.ECC) -> Made:
     read_pin_counters(tpm, srk, index)
     write_pin_counters(tpm, srk, index, PinCounters(0, 5), writer)
     remove_pin_index(tpm, srk, index.handle)
+    proven_time(tpm, srk)
     lockout_state(tpm)
     handles(tpm, TPM_HT.NV_INDEX)
     extend_latch(tpm, srk)
@@ -126,7 +128,6 @@ def use_everything(tpm: Tpm, algorithm: TPM_ALG = TPM_ALG.ECC) -> Made:
 def use_the_rest(tpm: Tpm) -> None:
     """The commands that only benchmarks, tests and later versions use."""
     owner = Entity.of(TPM_RH.OWNER)
-    tpm.run(TPM2_ReadClock())
     tpm.run(TPM2_GetRandom(16))
     counter = TPMS_NV_PUBLIC(
         0x01800001,

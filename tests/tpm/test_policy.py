@@ -143,6 +143,10 @@ def test_each_step_has_the_digest_of_tpm2_tools(swtpm: Swtpm) -> None:
         by_tools(swtpm, "tpm2_policycommandcode", "TPM2_CC_Unseal")
         == Policy().command_code(TPM_CC.Unseal).digest
     )
+    assert (
+        by_tools(swtpm, "tpm2_policycountertimer", "--ult", "time=4000000000")
+        == Policy().counter_timer((4_000_000_000).to_bytes(8), 0, TPM_EO.UNSIGNED_LT).digest
+    )
     assert by_tools(swtpm, "tpm2_policyauthvalue") == Policy().auth_value().digest
 
 

@@ -53,6 +53,7 @@ class TPM_CC(enum.IntEnum):
     NV_ReadPublic = 0x169
     PolicyAuthValue = 0x16B
     PolicyCommandCode = 0x16C
+    PolicyCounterTimer = 0x16D
     ReadPublic = 0x173
     StartAuthSession = 0x176
     GetCapability = 0x17A
@@ -133,7 +134,7 @@ class TPM_PT(enum.IntEnum):
 
 @enum.unique
 class TPM_EO(enum.IntEnum):
-    """Comparisons of TPM2_PolicyNV."""
+    """Comparisons of TPM2_PolicyNV and TPM2_PolicyCounterTimer."""
 
     EQ = 0x0000
     NEQ = 0x0001

@@ -40,6 +40,11 @@ class Policy:
         arguments = operand + offset.to_bytes(2) + operation.to_bytes(2)
         return self._step(TPM_CC.PolicyNV, hashlib.sha256(arguments).digest(), name)
 
+    def counter_timer(self, operand: bytes, offset: int, operation: TPM_EO) -> "Policy":
+        """TPM2_PolicyCounterTimer: the TPM's TPMS_TIME_INFO compares so with the operand."""
+        arguments = operand + offset.to_bytes(2) + operation.to_bytes(2)
+        return self._step(TPM_CC.PolicyCounterTimer, hashlib.sha256(arguments).digest())
+
     def command_code(self, code: TPM_CC) -> "Policy":
         """TPM2_PolicyCommandCode: for this command only."""
         return self._step(TPM_CC.PolicyCommandCode, code.to_bytes(4))

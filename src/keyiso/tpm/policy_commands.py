@@ -65,6 +65,18 @@ class TPM2_PolicyNV(Command[Nothing], frozen=True):
     """TPM_EO."""
 
 
+class TPM2_PolicyCounterTimer(Command[Nothing], frozen=True):
+    """The TPM's time and its counters of restarts compare so with a value."""
+
+    code = TPM_CC.PolicyCounterTimer
+    policy_session: ENTITY
+    operand_b: TPM2B_DIGEST
+    offset: UINT16
+    """Into TPMS_TIME_INFO."""
+    operation: UINT16
+    """TPM_EO."""
+
+
 class TPM2_PolicyCommandCode(Command[Nothing], frozen=True):
     """The session is for one command."""
 
