@@ -4,19 +4,18 @@ import msgspec
 
 from keyiso.crypto import pin_history
 from keyiso.crypto.container_secret import unwrapped_secret
-from keyiso.crypto.pin_history import open_history, seal_history
+from keyiso.crypto.pin_history import new_history, open_history, seal_history
 from keyiso.status import Status
 from tests.fuzz.parser import Outcome, Parser, statuses
 from tests.fuzz.wire_parsers import NESTED
 from tests.unit.samples import pkcs8
 from tests.unit.test_crypto_container_secret import (
-    CHEAP,
     CONTAINER,
     GESTURE,
     KEY_ID,
     SECRET,
-    new_history,
 )
+from tests.unit.test_crypto_pin import CHEAP
 
 STORED = statuses(Status.NTE_BAD_DATA, Status.NTE_BAD_VER)
 

@@ -1,6 +1,6 @@
 """What a try of a PIN costs: Argon2id (RFC 9106)."""
 
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
@@ -56,4 +56,5 @@ def stretched(pin: Pin, salt: bytes, cost: PinCost) -> bytes:
         lanes=cost.lanes,
         memory_cost=cost.memory_kib,
     )
-    return derivation.derive(pin.characters)
+    # A bytearray is as good, but for its declared type; bytes would be a copy that is not wiped.
+    return derivation.derive(cast(bytes, pin.characters))

@@ -1,0 +1,62 @@
+"""A TPM and the handles in it that a container has."""
+
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from keyiso.crypto.container_secret import ContainerSecret
+from keyiso.crypto.pin import Pin
+from keyiso.errors import NCryptError
+from keyiso.status import Status
+from keyiso.tpm.capabilities import handles
+from keyiso.tpm.constants import TPM_HT
+from keyiso.tpm.pin_index import OWNER_INDICES, remove_pin_index
+from keyiso.tpm.srk import PinnedSrk
+from keyiso.tpm.tpm import Tpm
+from keyiso.trustlet.passport.counters import LockSchedule
+from keyiso.trustlet.passport.tpm_protector import TpmProtector, make_tpm_protector
+
+HANDLES_PER_CONTAINER = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TpmPlace:
+    """A TPM, with the storage root key that was pinned at enrolment."""
+
+    tpm: Tpm
+    srk: PinnedSrk
+
+    def free_handles(self, random: Callable[[int], bytes] = os.urandom) -> tuple[int, ...]:
+        """Handles that nothing has, for a new container."""
+        taken = set(handles(self.tpm, TPM_HT.NV_INDEX))
+        found: set[int] = set()
+        while len(found) < HANDLES_PER_CONTAINER:
+            handle = OWNER_INDICES[int.from_bytes(random(8)) % len(OWNER_INDICES)]
+            found |= {handle} - taken
+        return tuple(sorted(found))
+
+    def protect(
+        self, handle: int, secret: ContainerSecret, pin: Pin, schedule: LockSchedule
+    ) -> TpmProtector:
+        """A protector under one of the container's handles. What is there was left behind."""
+        self.clear([handle])
+        return make_tpm_protector(self.tpm, self.srk, handle, secret, pin, schedule)
+
+    def clear(self, unused: Sequence[int]) -> None:
+        """Remove the container's PIN indices that are not in use."""
+        for handle in set(unused) & set(handles(self.tpm, TPM_HT.NV_INDEX)):
+            with contextlib.suppress(_Gone):
+                self._remove(handle)
+
+    def _remove(self, handle: int) -> None:
+        try:
+            remove_pin_index(self.tpm, self.srk, handle)
+        except NCryptError as error:
+            if error.status == Status.KEYISO_E_TPM_PIN_INDEX:
+                raise _Gone from error
+            raise
+
+
+class _Gone(Exception):
+    """Nothing is there, or something that is no PIN index: defining one there will tell."""

@@ -1,0 +1,179 @@
+"""What a user can do with a container."""
+
+import itertools
+
+import msgspec
+import pytest
+
+from keyiso.crypto.pin_policy import PinPolicy
+from keyiso.status import Status
+from keyiso.tpm.capabilities import handles, lockout_state
+from keyiso.tpm.constants import TPM_HT
+from keyiso.trustlet.passport.counters import LockSchedule
+from tests.conformance.statuses import fails
+from tests.passport.conftest import NEW, RIGHT, SCHEDULE, WRONG, Setting, pin
+from tests.passport.worker import opened_container
+from tests.unit.samples import pkcs8
+
+IDS = (number.to_bytes(16) for number in itertools.count(1))
+
+
+def test_the_right_pin_gives_the_secret_that_wraps_keys(setting: Setting) -> None:
+    wrapped = setting.secret.wrap_key(b"k" * 16, pkcs8())
+    secret = setting.container.verify(next(IDS), pin(RIGHT))
+
+    assert secret == setting.secret
+    assert secret.unwrap_key(b"k" * 16, wrapped) == pkcs8()
+
+
+def test_a_wrong_pin_gives_nothing_and_is_counted(setting: Setting) -> None:
+    for number in range(1, 4):
+        with fails(Status.NTE_INCORRECT_PASSWORD):
+            setting.container.verify(next(IDS), pin(WRONG))
+        assert setting.container.status().attempts_left == SCHEDULE.attempts - number
+    setting.container.verify(next(IDS), pin(RIGHT))
+    assert setting.container.status().attempts_left == SCHEDULE.attempts
+
+
+def test_a_changed_pin_is_the_one_that_opens(setting: Setting) -> None:
+    setting.container.change(next(IDS), pin(RIGHT), pin(NEW))
+
+    assert setting.container.verify(next(IDS), pin(NEW)) == setting.secret
+    with fails(Status.NTE_INCORRECT_PASSWORD):
+        setting.container.verify(next(IDS), pin(RIGHT))
+
+
+def test_a_change_that_is_repeated_after_a_lost_answer_is_done(setting: Setting) -> None:
+    attempt_id = next(IDS)
+    for _ in range(3):
+        setting.container.change(attempt_id, pin(RIGHT), pin(NEW))
+    assert setting.container.status().attempts_left == SCHEDULE.attempts
+
+
+def test_a_change_follows_policy_and_history(setting: Setting) -> None:
+    for refused in ("111111", "48291", RIGHT):
+        with fails(Status.NTE_VALIDATION_FAILED):
+            setting.container.change(next(IDS), pin(RIGHT), pin(refused))
+    before = RIGHT
+    for text in (NEW, "795148", "806259"):
+        setting.container.change(next(IDS), pin(before), pin(text))
+        before = text
+    with fails(Status.NTE_VALIDATION_FAILED):
+        setting.container.change(next(IDS), pin(before), pin(NEW))
+    setting.container.change(next(IDS), pin(before), pin(RIGHT))
+
+
+def test_a_wrong_old_pin_changes_nothing(setting: Setting) -> None:
+    with fails(Status.NTE_INCORRECT_PASSWORD):
+        setting.container.change(next(IDS), pin(WRONG), pin(NEW))
+    assert setting.container.verify(next(IDS), pin(RIGHT)) == setting.secret
+
+
+def test_a_reset_without_keys_ends_them(setting: Setting) -> None:
+    wrapped = setting.secret.wrap_key(b"k" * 16, pkcs8())
+    setting.container.reset(pin(NEW))
+    secret = setting.container.verify(next(IDS), pin(NEW))
+
+    with fails(Status.NTE_BAD_DATA):
+        secret.unwrap_key(b"k" * 16, wrapped)
+
+
+def test_a_reset_with_the_secret_of_another_protector_keeps_keys(setting: Setting) -> None:
+    for _ in range(3):
+        with fails(Status.NTE_INCORRECT_PASSWORD):
+            setting.container.verify(next(IDS), pin(WRONG))
+    with fails(Status.NTE_VALIDATION_FAILED):  # the history is kept too
+        setting.container.reset(pin(RIGHT), setting.secret)
+    setting.container.reset(pin(NEW), setting.secret)
+
+    assert setting.container.verify(next(IDS), pin(NEW)) == setting.secret
+    assert setting.container.status().attempts_left == SCHEDULE.attempts
+
+
+def test_an_enrolled_container_is_not_enrolled_again(setting: Setting) -> None:
+    with fails(Status.NTE_EXISTS):
+        setting.container.enrol(1000, pin(NEW), PinPolicy(), LockSchedule())
+    assert setting.container.verify(next(IDS), pin(RIGHT)) == setting.secret
+
+
+def test_a_pin_that_expired_must_be_changed(with_software: Setting) -> None:
+    files = with_software.container._files
+    record = files.record.read()
+    assert record is not None
+    policy = PinPolicy(expiration_days=1)
+    files.record.write(msgspec.structs.replace(record, policy=policy, pin_set_at=0.0))
+    assert with_software.container.status().has_expired
+    with fails(Status.NTE_PASSWORD_CHANGE_REQUIRED):
+        with_software.container.verify(next(IDS), pin(RIGHT))
+    with fails(Status.NTE_INCORRECT_PASSWORD):
+        with_software.container.verify(next(IDS), pin(WRONG))
+    with_software.container.change(next(IDS), pin(RIGHT), pin(NEW))
+    with_software.container.verify(next(IDS), pin(NEW))
+
+
+def test_a_container_says_what_keeps_it_and_what_that_does_not_stop(setting: Setting) -> None:
+    status = setting.container.status()
+
+    if setting.swtpm:
+        assert (status.protector, status.not_stopped) == ("tpm", ())
+    else:
+        assert status.protector == "software"
+        assert status.not_stopped == ("rollback", "offline guessing")
+
+
+def test_a_container_without_a_pin_says_so(setting: Setting) -> None:
+    empty = setting.directory.parent / "empty"
+    empty.mkdir()
+    with fails(Status.NTE_NOT_FOUND):
+        opened_container(empty, None).verify(next(IDS), pin(RIGHT))
+
+
+def test_a_container_of_a_tpm_is_not_opened_without_it(with_tpm: Setting) -> None:
+    alone = opened_container(with_tpm.directory, None)
+    for operation in (
+        lambda: alone.verify(next(IDS), pin(RIGHT)),
+        lambda: alone.reset(pin(NEW)),
+        alone.status,
+    ):
+        with fails(Status.NTE_DEVICE_NOT_FOUND):
+            operation()
+
+
+def test_the_tpm_holds_one_index_and_counts_nothing_itself(with_tpm: Setting) -> None:
+    assert with_tpm.swtpm
+    for old, new in ((RIGHT, NEW), (NEW, "795148")):
+        with fails(Status.NTE_INCORRECT_PASSWORD):
+            with_tpm.container.verify(next(IDS), pin(WRONG))
+        with_tpm.container.change(next(IDS), pin(old), pin(new))
+    with with_tpm.swtpm.opened() as tpm:
+        assert len(handles(tpm, TPM_HT.NV_INDEX)) == 1
+        assert lockout_state(tpm).failures == 0
+
+
+def test_what_is_stored_shows_neither_pin_nor_secret(setting: Setting) -> None:
+    setting.container.verify(next(IDS), pin(RIGHT))
+    stored = b"".join(path.read_bytes() for path in setting.directory.iterdir())
+
+    assert RIGHT.encode() not in stored
+    assert setting.secret.secret not in stored
+
+
+@pytest.mark.parametrize("name", ["record", "notes", "counters"])
+def test_a_file_of_another_container_or_a_changed_one_is_refused(
+    with_software: Setting, name: str
+) -> None:
+    with fails(Status.NTE_INCORRECT_PASSWORD):
+        with_software.container.verify(next(IDS), pin(WRONG))
+    path = with_software.directory / name
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with fails(Status.NTE_BAD_DATA):
+        with_software.container.verify(next(IDS), pin(RIGHT))
+
+
+def test_counters_that_are_missing_are_not_begun_anew(with_software: Setting) -> None:
+    (with_software.directory / "counters").unlink()
+    with fails(Status.KEYISO_E_STORE):
+        with_software.container.verify(next(IDS), pin(RIGHT))
+    assert not (with_software.directory / "counters").exists()
