@@ -5,8 +5,10 @@ import random
 import time
 from collections import Counter
 
+import msgspec
 import pytest
 
+from keyiso.tpm.pin_sealed import decode_pin_sealed
 from tests.passport.conftest import NEW, RIGHT, SCHEDULE, WRONG, Setting, Worker
 
 IDS = (number.to_bytes(16) for number in itertools.count(1))
@@ -17,6 +19,13 @@ NO_ROOM = ("TPM_20_E_OBJECT_MEMORY", "TPM_20_E_SESSION_MEMORY")
 
 def wrong_so_far(setting: Setting) -> int:
     return SCHEDULE.attempts - setting.container.status().attempts_left
+
+
+def index_of(setting: Setting) -> str:
+    record = setting.container._files.record.read()
+    assert record is not None
+    assert record.tpm is not None
+    return hex(decode_pin_sealed(record.tpm.under_pin).index.handle)
 
 
 def run(worker: Worker, setting: Setting, *job: object, **more: object) -> str:
@@ -72,6 +81,29 @@ def test_a_change_that_is_killed_is_whole_or_was_not(setting: Setting) -> None:
         old, new = new, f"4829{kill_at:04}7"
     if setting.swtpm:
         assert setting.swtpm.tool("tpm2_getcap", "handles-nv-index").count("0x") == 1
+
+
+def test_an_enrolment_that_is_killed_is_whole_or_was_not(setting: Setting) -> None:
+    """And repeating it ends it. Nothing is left behind in the TPM."""
+    worker = setting.worker()
+    for kill_at in itertools.count(0, 4 if setting.swtpm else 1):
+        setting.directory = setting.directory.parent / f"enrolled {kill_at}"
+        setting.directory.mkdir()
+        job = msgspec.structs.replace(setting.job(next(IDS), RIGHT), enrols=True)
+        worker.begin(msgspec.structs.replace(job, kill_at=kill_at))
+        answer = worker.answer()
+        if answer == "killed":
+            setting.clear_up()
+            worker.begin(job)
+            assert worker.answer() in ("right", "NTE_EXISTS")
+        assert run(worker, setting, next(IDS), RIGHT) == "right"
+        assert wrong_so_far(setting) == 0
+        if setting.swtpm:  # the index of the container that was enrolled first, and this one's
+            indices = setting.swtpm.tool("tpm2_getcap", "handles-nv-index").split()
+            assert len([one for one in indices if one.startswith("0x")]) == 2
+            setting.swtpm.tool("tpm2_nvundefine", index_of(setting), "-C", "o")
+        if answer != "killed":
+            break
 
 
 def test_processes_at_once_are_counted_exactly(setting: Setting) -> None:

@@ -18,6 +18,7 @@ from keyiso.clock import SystemClock
 from keyiso.crypto.key_blob import Root
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_cost import PinCost
+from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.errors import NCryptError
 from keyiso.status import status_name
 from keyiso.tpm.srk import enrol_srk
@@ -25,6 +26,7 @@ from keyiso.tpm.tpm import Tpm
 from keyiso.tpm.transport import connect
 from keyiso.trustlet.passport.container import Container
 from keyiso.trustlet.passport.container_record import container_files
+from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.tpm_place import TpmPlace
 
 ROOT = Root(b"r" * 16, "machine", b"the root of the trustlet        ")
@@ -40,6 +42,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """swtpm's socket; empty for none."""
     attempt_id: bytes
     pin: str
+    enrols: bool = False
+    """Enrol the PIN."""
     new_pin: str = ""
     """Change the PIN to it; empty to verify."""
     kill_at: int = -1
@@ -87,7 +91,9 @@ def do(job: Job) -> str:
     for name in ("open", "fsync", "replace"):
         _watch(name, step)
     try:
-        if job.new_pin:
+        if job.enrols:
+            container.enrol(1000, _pin(job.pin), PinPolicy(history=3), LockSchedule(30, (60,)))
+        elif job.new_pin:
             container.change(job.attempt_id, _pin(job.pin), _pin(job.new_pin))
         else:
             container.verify(job.attempt_id, _pin(job.pin))

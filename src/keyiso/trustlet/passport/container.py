@@ -42,7 +42,7 @@ class ContainerStatus:
     """``tpm`` or ``software``."""
     attempts_left: int
     locked_seconds: int
-    """How long the lock lasts at most; 0 for none."""
+    """How long the lock lasts at most; 0 for none, and for one that is over."""
     has_expired: bool
     not_stopped: tuple[str, ...]
     """What this protector does not stop."""
@@ -147,10 +147,7 @@ class Container:
             counters = protector.counters(b"")
             lock = 0
             if counters.is_locked:
-                longest = record.schedule.backoff(counters)
-                lock = longest
-                if counters.count > counters.limit:
-                    lock = min(longest, max(0, counters.count - protector.seconds()))
+                lock = record.schedule.seconds_left(counters, protector.seconds())
             return ContainerStatus(
                 "tpm" if record.tpm else "software",
                 counters.attempts_left,

@@ -55,8 +55,14 @@ class DurableFile(Generic[T]):
 
 @contextlib.contextmanager
 def exclusively(directory: Path) -> Iterator[None]:
-    """Nobody else is in such a block for this directory, of any process."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Nobody else is in such a block for this directory, of any process.
+
+    Raises ``KEYISO_E_STORE`` for a directory that is not there.
+    """
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _failed(directory, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield

@@ -1,9 +1,9 @@
 """A TPM and the handles in it that a container has."""
 
-import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.pin import Pin
@@ -17,7 +17,8 @@ from keyiso.tpm.tpm import Tpm
 from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.tpm_protector import TpmProtector, make_tpm_protector
 
-HANDLES_PER_CONTAINER = 2
+HANDLES_PER_CONTAINER: Final = 2
+"""A PIN that is changed gets the other one, and then the first one is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +47,9 @@ class TpmPlace:
     def clear(self, unused: Sequence[int]) -> None:
         """Remove the container's PIN indices that are not in use."""
         for handle in set(unused) & set(handles(self.tpm, TPM_HT.NV_INDEX)):
-            with contextlib.suppress(_Gone):
-                self._remove(handle)
-
-    def _remove(self, handle: int) -> None:
-        try:
-            remove_pin_index(self.tpm, self.srk, handle)
-        except NCryptError as error:
-            if error.status == Status.KEYISO_E_TPM_PIN_INDEX:
-                raise _Gone from error
-            raise
-
-
-class _Gone(Exception):
-    """Nothing is there, or something that is no PIN index: defining one there will tell."""
+            try:
+                remove_pin_index(self.tpm, self.srk, handle)
+            except NCryptError as error:
+                # What is no PIN index is somebody else's: defining one there will tell.
+                if error.status != Status.KEYISO_E_TPM_PIN_INDEX:
+                    raise

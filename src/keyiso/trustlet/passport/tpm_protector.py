@@ -7,11 +7,11 @@ attempts left. A copy of all files gives nothing to try a PIN against.
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from keyiso import limits
 from keyiso.crypto.container_secret import ContainerSecret, container_secret
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_cost import COST_64_KIB, SALT_BYTES, PinCost, stretched
@@ -21,7 +21,6 @@ from keyiso.tpm.pin_index import (
     PinCounters,
     define_pin_index,
     read_pin_counters,
-    remove_pin_index,
     write_pin_counters,
 )
 from keyiso.tpm.pin_sealed import PinSealed, decode_pin_sealed, seal_under_pin, unseal_with_pin
@@ -30,8 +29,8 @@ from keyiso.tpm.srk import PinnedSrk
 from keyiso.tpm.tpm import Tpm
 from keyiso.trustlet.passport.counters import Counters, LockSchedule
 
-_CURVE = ec.SECP256R1()
-_SCALAR_BYTES = 32
+_CURVE: Final = ec.SECP256R1()
+_SCALAR_BYTES: Final = 32
 
 
 class TpmProtector(msgspec.Struct, frozen=True, array_like=True):
@@ -103,23 +102,9 @@ class TpmPinProtector:
                     Status.NTE_AUTHENTICATION_IGNORED, "no attempt is left"
                 ) from None
             raise
-        found, secret = (
-            opened[: limits.CONTAINER_ID_BYTES],
-            opened[limits.CONTAINER_ID_BYTES :],
-        )
-        if found != self.container_id:
-            raise ncrypt_error(
-                Status.NTE_BAD_DATA, "the TPM has sealed the secret of another container"
-            )
-        return container_secret(self.container_id, secret)
-
-    def remove(self) -> None:
-        """Remove the index, if the TPM has it still. The secret opens no more."""
-        try:
-            remove_pin_index(self.tpm, self._sealed.srk, self._sealed.index.handle)
-        except NCryptError as error:
-            if error.status != Status.KEYISO_E_TPM_PIN_INDEX:
-                raise
+        if not opened.startswith(self.container_id):
+            raise ncrypt_error(Status.NTE_BAD_DATA, "this is the secret of another container")
+        return container_secret(self.container_id, opened.removeprefix(self.container_id))
 
     @property
     def _sealed(self) -> PinSealed:
