@@ -11,6 +11,7 @@ from pathlib import Path
 
 from keyiso import limits
 from keyiso.client.trouble import FORGET
+from keyiso.trustlet.passport.attempt import STEPS
 from keyiso.wire.session import TRANSITIONS, Role
 
 PAGE = Path(__file__).with_name("architecture.md")
@@ -48,10 +49,18 @@ def limits_table() -> str:
     return "\n".join(lines)
 
 
+def attempts_table() -> str:
+    """What is found when an attempt with a PIN goes on, and what is done."""
+    lines = ["| what is found | what is done |", "|---|---|"]
+    lines += [f"| {situation.value} | {step.value} |" for situation, step in STEPS.items()]
+    return "\n".join(lines)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "client-states": lambda: session_table(Role.CLIENT),
     "server-states": lambda: session_table(Role.SERVER),
     "troubles": trouble_table,
+    "attempts": attempts_table,
     "limits": limits_table,
 }
 
