@@ -162,6 +162,9 @@ than a private key may be, so that the same blob holds it."""
 PASSPORT_RECORD_BYTES: Final = 0x4000
 """16 KiB: what is stored of a container, of which a history of PINs is the longest part."""
 
+RESET_BYTES: Final = 512
+"""What is sent to whoever has a reset key, and back: three values of some 80 bytes."""
+
 PIN_KEYS: Final = 256
 """Keys that a worker has given to prompts and that no PIN has come for."""
 

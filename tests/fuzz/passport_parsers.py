@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyiso.crypto import pin_history, pin_seal
 from keyiso.crypto.bound_seal import BoundSeal
+from keyiso.crypto.container_copy import answer_reset, decode_reset, open_reset
 from keyiso.crypto.container_secret import unwrapped_secret
 from keyiso.crypto.hpke import SUITE
 from keyiso.crypto.pin_history import new_history, open_history, seal_history
@@ -22,6 +23,7 @@ from keyiso.trustlet.passport.tpm_protector import TpmProtector
 from tests.fuzz.parser import Outcome, Parser, statuses
 from tests.fuzz.wire_parsers import NESTED
 from tests.unit.samples import ROOT, pkcs8
+from tests.unit.test_crypto_container_copy import RESET, WORKER, request
 from tests.unit.test_crypto_container_secret import (
     CONTAINER,
     GESTURE,
@@ -120,7 +122,18 @@ RECORDED = ContainerRecord(
     software=SoftwareProtector(b"s" * 16, CHEAP, b"w" * 77),
 )
 
+ASKED = request()
+DEEP_RESET: dict[Outcome, bytes] = {RecursionError: b"\1\x94" + ASKED[2:] + NESTED}
+
 PARSERS = [
+    Parser("a reset request", decode_reset, [ASKED, *DEEP_RESET.values()], STORED, DEEP_RESET),
+    Parser("a reset request, answered", lambda data: answer_reset(data, RESET), [ASKED], STORED),
+    Parser(
+        "a reset answer",
+        lambda data: open_reset(data, WORKER, ASKED),
+        [answer_reset(ASKED, RESET)],
+        STORED,
+    ),
     Parser("a wrapped Passport key", unwrap_key, KEYS, STORED),
     Parser("a wrapped container secret", unwrap_secret, SECRETS, STORED),
     history_parser(),

@@ -4,7 +4,10 @@ import itertools
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from keyiso.crypto.container_copy import answer_reset, open_reset
+from keyiso.crypto.container_secret import container_secret
 from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.status import Status
 from keyiso.tpm.capabilities import handles, lockout_state
@@ -88,6 +91,36 @@ def test_a_reset_with_the_secret_of_another_protector_keeps_keys(setting: Settin
 
     assert setting.container.verify(next(IDS), pin(NEW)) == setting.secret
     assert setting.container.status().attempts_left == SCHEDULE.attempts
+
+
+def test_who_has_the_reset_key_keeps_keys_and_nobody_else(setting: Setting) -> None:
+    reset_key, worker = X25519PrivateKey.generate(), X25519PrivateKey.generate()
+    with fails(Status.NTE_NOT_SUPPORTED):
+        setting.container.reset_request(worker.public_key().public_bytes_raw())
+    directory = setting.directory.parent / "with a reset key"
+    directory.mkdir()
+    container = opened_container(directory, setting.swtpm.socket if setting.swtpm else None)
+    secret = container.enrol(
+        1000,
+        pin(RIGHT),
+        PinPolicy(),
+        SCHEDULE,
+        reset_key=reset_key.public_key().public_bytes_raw(),
+    )
+    asked = container.reset_request(worker.public_key().public_bytes_raw())
+    kept = open_reset(answer_reset(asked, reset_key), worker, asked)
+    container.reset(pin(NEW), kept)
+
+    assert container.verify(next(IDS), pin(NEW)) == secret
+    forged = container_secret(secret.container_id, b"known to somebody, 32 bytes long")
+    with fails(Status.NTE_BAD_DATA):
+        container.reset(pin(RIGHT), forged)
+    assert container.verify(next(IDS), pin(NEW)) == secret
+    container.reset(pin(RIGHT))  # a new secret has a new copy
+    asked = container.reset_request(worker.public_key().public_bytes_raw())
+    with fails(Status.NTE_BAD_DATA):
+        container.reset(pin(NEW), kept)
+    container.reset(pin(NEW), open_reset(answer_reset(asked, reset_key), worker, asked))
 
 
 def test_an_enrolled_container_is_not_enrolled_again(setting: Setting) -> None:

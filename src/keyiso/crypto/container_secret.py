@@ -5,6 +5,7 @@ gesture released it. Each of its protectors, one for each gesture, has it wrappe
 own. It wraps the container's keys, which the root seals besides, and its history of PINs.
 """
 
+import hmac
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -44,6 +45,16 @@ class ContainerSecret:
     def wrapped(self, key: bytes, *, random: Callable[[int], bytes] = os.urandom) -> bytes:
         """The secret under the key that a gesture gives (32 bytes)."""
         return _WRAPPED.seal(key, self.container_id, self.secret, random=random)
+
+    def check(self, expected: bytes) -> None:
+        """Raises ``NTE_BAD_DATA`` unless this is the secret that had this `check_value`."""
+        if not hmac.compare_digest(self.check_value, expected):
+            raise _WRAPPED.damaged("this is the secret of another container")
+
+    @property
+    def check_value(self) -> bytes:
+        """32 bytes by which the secret is known, and which do not give it away."""
+        return hmac.digest(self.secret, b"keyiso container check 1" + self.container_id, "sha256")
 
     def _ids(self, key_id: bytes) -> bytes:
         if len(key_id) != limits.KEY_ID_BYTES:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import msgspec
 
 from keyiso.clock import Clock
+from keyiso.crypto.container_copy import ResetRequest, encode_reset, seal_copy
 from keyiso.crypto.container_secret import ContainerSecret, new_container_secret
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_cost import COST_64_KIB, COST_64_MIB, PinCost
@@ -69,9 +70,16 @@ class Container:
         self._random = random
 
     def enrol(
-        self, owner: int, pin: Pin, policy: PinPolicy, schedule: LockSchedule
+        self,
+        owner: int,
+        pin: Pin,
+        policy: PinPolicy,
+        schedule: LockSchedule,
+        *,
+        reset_key: bytes = b"",
     ) -> ContainerSecret:
-        """Set the first PIN; the secret is new.
+        """Set the first PIN; the secret is new. Who has the private half of ``reset_key`` (X25519,
+        32 bytes) can have it reset while keys are kept.
 
         Raises ``NTE_EXISTS`` for a container that has a PIN, ``NTE_VALIDATION_FAILED`` for a PIN
         that breaks the policy.
@@ -82,7 +90,13 @@ class Container:
             if begun is not None and begun.is_enrolled:
                 raise ncrypt_error(Status.NTE_EXISTS, "the container has a PIN", "Change it.")
             handles = begun.handles if begun else ()
-            record = ContainerRecord(owner=owner, policy=policy, schedule=schedule, handles=handles)
+            record = ContainerRecord(
+                owner=owner,
+                policy=policy,
+                schedule=schedule,
+                handles=handles,
+                reset_key=reset_key,
+            )
             return self._set_first(self._with_handles(record), pin)
 
     def verify(self, attempt_id: bytes, pin: Pin) -> ContainerSecret:
@@ -120,10 +134,11 @@ class Container:
             self._protect(changed, secret, new)
 
     def reset(self, pin: Pin, kept: ContainerSecret | None = None) -> ContainerSecret:
-        """Set a PIN without the old one. Keys are lost, unless ``kept`` is their secret, which
-        another protector released.
+        """Set a PIN without the old one. Keys are lost, unless ``kept`` is the container's secret,
+        from the answer to a `reset_request`.
 
-        Raises ``NTE_VALIDATION_FAILED`` as `enrol` does, ``NTE_NOT_FOUND`` as `verify` does.
+        Raises ``NTE_VALIDATION_FAILED`` as `enrol` does, ``NTE_NOT_FOUND`` as `verify` does, and
+        ``NTE_BAD_DATA`` when this is not the container's secret.
         """
         with exclusively(self._files.directory):
             record = self._enrolled()
@@ -131,13 +146,26 @@ class Container:
             record = self._with_handles(record)
             if kept is None:
                 return self._set_first(msgspec.structs.replace(record, changed_by=b""), pin)
-            if kept.container_id != self._id:
-                raise ncrypt_error(Status.NTE_BAD_DATA, "this is the secret of another container")
+            kept.check(record.secret_check)
             history = self._history_with(record, kept, pin)
             self._protect(
                 msgspec.structs.replace(record, history=history, changed_by=b""), kept, pin
             )
             return kept
+
+    def reset_request(self, worker_key: bytes) -> bytes:
+        """What whoever has the reset key is asked, to be answered to this key (X25519, 32 bytes).
+
+        Raises ``NTE_NOT_SUPPORTED`` for a container that has no reset key.
+        """
+        record = self._enrolled()
+        if not record.copy:
+            raise ncrypt_error(
+                Status.NTE_NOT_SUPPORTED,
+                "the container has no reset key",
+                "Reset the PIN without keeping keys.",
+            )
+        return encode_reset(ResetRequest(worker_key, self._id, record.copy))
 
     def status(self) -> ContainerStatus:
         """Raises ``NTE_NOT_FOUND`` as `verify` does, and what reading the counters does."""
@@ -159,7 +187,11 @@ class Container:
     def _set_first(self, record: ContainerRecord, pin: Pin) -> ContainerSecret:
         secret = new_container_secret(self._id, random=self._random)
         history = self._history_with(msgspec.structs.replace(record, history=b""), secret, pin)
-        self._protect(msgspec.structs.replace(record, history=history), secret, pin)
+        copy = seal_copy(secret, record.reset_key) if record.reset_key else b""
+        record = msgspec.structs.replace(
+            record, history=history, secret_check=secret.check_value, copy=copy
+        )
+        self._protect(record, secret, pin)
         return secret
 
     def _protect(self, record: ContainerRecord, secret: ContainerSecret, pin: Pin) -> None:

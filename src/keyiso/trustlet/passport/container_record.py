@@ -44,6 +44,12 @@ class ContainerRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True
     tpm: TpmProtector | None = None
     software: SoftwareProtector | None = None
     """With neither of them, the enrolment was not finished."""
+    secret_check: bytes = b""
+    """The `check_value` of the container's secret."""
+    reset_key: bytes = b""
+    """The public key that the copy is sealed to; empty for none."""
+    copy: bytes = b""
+    """The secret for a reset that keeps keys."""
     changed_by: bytes = b""
     """The id of the attempt that changed the PIN, whose answer may have been lost."""
 
