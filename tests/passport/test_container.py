@@ -210,3 +210,32 @@ def test_counters_that_are_missing_are_not_begun_anew(with_software: Setting) ->
     with fails(Status.KEYISO_E_STORE):
         with_software.container.verify(next(IDS), pin(RIGHT))
     assert not (with_software.directory / "counters").exists()
+
+
+def test_an_attempt_that_cannot_be_counted_is_not_judged(with_software: Setting) -> None:
+    """A full disk makes no guess free: right and wrong PINs are answered alike."""
+    in_the_way = with_software.directory / "counters.new"
+    in_the_way.mkdir()
+    for text in (RIGHT, WRONG):
+        with fails(Status.KEYISO_E_STORE):
+            with_software.container.verify(next(IDS), pin(text))
+    in_the_way.rmdir()
+    assert with_software.container.status().attempts_left == SCHEDULE.attempts
+    assert with_software.container.verify(next(IDS), pin(RIGHT)) == with_software.secret
+
+
+def test_another_pin_under_the_id_of_an_attempt_that_was_cut_off_is_not_judged(
+    with_software: Setting,
+) -> None:
+    """It was counted for the first PIN; for the same PIN it is judged, at no further charge."""
+    worker, attempt_id = with_software.worker(), next(IDS)
+    counters = with_software.directory / "counters"
+    before = counters.read_bytes()
+    for kill_at in itertools.count():
+        worker.begin(with_software.job(attempt_id, WRONG, kill_at))
+        assert worker.answer() == "killed"
+        if counters.read_bytes() != before:
+            break
+    with fails(Status.NTE_INCORRECT_PASSWORD):
+        with_software.container.verify(attempt_id, pin(RIGHT))
+    assert with_software.container.status().attempts_left == SCHEDULE.attempts - 1
