@@ -97,7 +97,7 @@ clean: ## remove .venv, caches and what was built
 # The first is printed as it goes, the others when they have ended.
 LOT_2 := tests/conformance
 LOT_3 := tests/bench tests/cli
-LOT_4 := tests/fuzz tests/restart tests/scale
+LOT_4 := tests/crash tests/fuzz tests/restart tests/scale
 RUN_LOTS = \
 	printed=$$(mktemp -d); trap 'rm -rf "$$printed"' EXIT; trap 'exit 1' INT TERM; \
 	$(BIN)/python -m pytest $(LOT_2) >"$$printed/2" 2>&1 & second=$$!; \
