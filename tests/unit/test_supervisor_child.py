@@ -9,8 +9,9 @@ import pytest
 
 from keyiso.server.loop import Loop
 from keyiso.supervisor import child
-from keyiso.supervisor.child import LONGEST_STARTING_SECONDS, Child
-from keyiso.supervisor.spawn import STARTING_SECONDS, ServiceSpec
+from keyiso.supervisor.child import Child
+from keyiso.supervisor.patience import LONGEST_STARTING_SECONDS, STARTING_SECONDS, Patience
+from keyiso.supervisor.spawn import ServiceSpec
 from keyiso.supervisor.watchdog import TIMEOUT_SECONDS, extension_of
 from tests.unit.fake_clock import FakeClock
 from tests.unit.playing import Script, Until, play, rounds
@@ -104,6 +105,18 @@ def test_a_start_that_asks_for_more_time_gets_it_and_no_more(
             service.beat()
 
     play(loop, script())
+
+
+def test_services_that_start_alike_learn_from_each_other() -> None:
+    patience = Patience()
+    patience.lost()
+    assert patience.seconds == 2 * STARTING_SECONDS
+    patience.kept(30.0)
+    assert patience.seconds == 60.0
+    patience.kept(0.3)
+    assert patience.seconds == STARTING_SECONDS
+    patience.kept(1e6)
+    assert patience.seconds == LONGEST_STARTING_SECONDS
 
 
 @pytest.mark.parametrize(

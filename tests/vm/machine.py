@@ -172,7 +172,7 @@ class Machine:
     def output(self, command: str | Sequence[str], **options: Any) -> str:
         """What a command prints that must succeed."""
         result = self.run(command, **options)
-        assert result.status == 0, f"{command}: {result}"
+        assert result.status == 0, f"{command}: {result}; its console: {self._last_words()}"
         return result.output
 
     def follow_python(self, code: str, *arguments: str, **options: Any) -> Iterator[Any]:
@@ -240,8 +240,11 @@ class Machine:
         try:
             return self._channel.receive(until)
         except (GuestEnded, GuestSilent) as error:
-            console = self._console.read_bytes()[-_CONSOLE_BYTES:].decode(errors="replace")
-            raise AssertionError(f"{type(error).__name__}; its console: {console}") from error
+            name = type(error).__name__
+            raise AssertionError(f"{name}; its console: {self._last_words()}") from error
+
+    def _last_words(self) -> str:
+        return self._console.read_bytes()[-_CONSOLE_BYTES:].decode(errors="replace")
 
 
 def copy_disk(source: Path, target: Path) -> None:

@@ -64,7 +64,7 @@ def test_the_shield_that_keyiso_serves_with(new_machine: NewMachine) -> None:
     assert machine.told(ROOT_LOOKS) == {"bpf": "allowed", "perf": "allowed"}
     machine.output("cp /etc/keyiso-service /tmp/before")
     machine.output(f"sed -i 's/-I -m keyiso.supervisor/{SHIELDED}/' /etc/keyiso-service")
-    machine.output("keyiso stop")
+    machine.output("keyiso stop --system")
     machine.output(UNTIL_SHIELDED)
 
     signed = 'tell(signs(Key.create(None, "ECDSA_P256", protection=Protection.REQUIRE_VBS)))'
@@ -74,7 +74,7 @@ def test_the_shield_that_keyiso_serves_with(new_machine: NewMachine) -> None:
     shield = next(one for one in found if one["name"] == "bpf-lsm")
     assert (shield["state"], shield["evidence"]) == ("yes", "it is up: keyiso serves with it")
 
-    machine.output("cp /tmp/before /etc/keyiso-service && keyiso stop")
+    machine.output("cp /tmp/before /etc/keyiso-service && keyiso stop --system")
     machine.output("until keyiso status >/dev/null; do usleep 200000; done")
     assert machine.told(ROOT_LOOKS) == {"bpf": "allowed", "perf": "allowed"}
 

@@ -4,20 +4,16 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from keyiso.server.loop import READ, Loop, Timer
 from keyiso.supervisor.backoff import Backoff
-from keyiso.supervisor.spawn import STARTING_SECONDS, ServiceSpec, spawn
+from keyiso.supervisor.patience import LONGEST_STARTING_SECONDS, Patience
+from keyiso.supervisor.spawn import ServiceSpec, spawn
 from keyiso.supervisor.watchdog import TIMEOUT_SECONDS, parent_of
 from keyiso.wire.supervision import ProcessStatus
 
 Admission = Callable[[str], Sequence[str] | None]
 """Asked with its name before a service is started: more arguments, or None to wait."""
-
-LONGEST_STARTING_SECONDS: Final = 320.0
-"""A service that was ended for its silence gets twice as long for its next start, up to this: a
-very slow machine would otherwise end it forever."""
 
 
 def _nothing_more(service: str) -> Sequence[str]:
@@ -33,6 +29,7 @@ class Child:
         spec: ServiceSpec,
         ended: Callable[["Child"], None],
         admission: Admission = _nothing_more,
+        patience: Patience | None = None,
     ) -> None:
         self.pid = 0
         """0 while it is not running."""
@@ -51,7 +48,8 @@ class Child:
         self._pidfd = -1
         self._stopping = False
         self._silence = Timer(lambda: None)
-        self._patience = STARTING_SECONDS
+        self._patience = patience or Patience()
+        self._starts = False
 
     @property
     def service(self) -> str:
@@ -97,7 +95,8 @@ class Child:
             return
         self._pidfd = os.pidfd_open(self.pid)
         self._loop.watch(self._pidfd, READ, self._reap)
-        self._listen_for(self._patience)
+        self._starts = True
+        self._listen_for(self._patience.seconds)
 
     def stop(self) -> None:
         """Ask the service to end, and start it no more."""
@@ -106,7 +105,9 @@ class Child:
 
     def beat(self) -> None:
         """The service's loop goes round."""
-        self._patience = STARTING_SECONDS
+        if self._starts:
+            self._patience.kept(self._loop.clock.monotonic() - self._started)
+        self._starts = False
         self._listen_for(TIMEOUT_SECONDS)
 
     def extend(self, seconds: float) -> None:
@@ -148,7 +149,8 @@ class Child:
             file=sys.stderr,
             flush=True,
         )
-        self._patience = min(2 * self._patience, LONGEST_STARTING_SECONDS)
+        if self._starts:
+            self._patience.lost()
         self.kill()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -21,9 +21,6 @@ from keyiso.supervisor.capability import (
 from keyiso.supervisor.watchdog import TIMEOUT_SECONDS
 from keyiso.tpm.transport import DEVICE
 
-STARTING_SECONDS: Final = 20.0
-"""Until the first sign of life, which takes a fraction of a second on a machine with time."""
-
 _HIGH_DESCRIPTOR: Final = 100
 
 

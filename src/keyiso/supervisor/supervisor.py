@@ -17,6 +17,7 @@ from keyiso.status import Status
 from keyiso.supervisor.child import Child
 from keyiso.supervisor.layout import keep_file
 from keyiso.supervisor.pairs import Pairs
+from keyiso.supervisor.patience import Patience
 from keyiso.supervisor.spawn import ServiceSpec
 from keyiso.supervisor.watchdog import Watchdog, extension_of
 from keyiso.wire.messages import Call
@@ -67,7 +68,11 @@ class Supervisor:
             spec.service: instance.sharing_socket(spec.service) for spec in specs if spec.is_pair
         }
         self._pairs = Pairs(sharing, self._start_waiting, once=once)
-        self._children = [Child(loop, spec, self._child_ended, self._admit) for spec in specs]
+        patience = Patience()
+        self._children = [
+            Child(loop, spec, self._child_ended, self._admit, patience if spec.is_pair else None)
+            for spec in specs
+        ]
 
     def _admit(self, service: str) -> Sequence[str] | None:
         """What a service is told when it starts, or None for one that has to wait."""
