@@ -8,6 +8,7 @@ import msgspec
 
 from keyiso.cli._armour import REQUEST, armoured, read_armoured
 from keyiso.crypto import recovery
+from keyiso.crypto.hand_carried import seal_message
 from keyiso.crypto.recovery import answer_request, decode_request, open_answer
 from keyiso.status import Status
 from keyiso.tpm.enrolment import decode_enrolment, encode_enrolment
@@ -85,7 +86,7 @@ def sealed_answer_parser() -> Parser:
     return Parser(
         "a recovery answer, sealed by anybody",
         lambda data: open_answer(
-            recovery._sealed(data, public_key, recovery._answer_info(asked)), WORKER, asked
+            seal_message(data, public_key, recovery._answer_info(asked)), WORKER, asked
         ),
         [good, *known.values()],
         STORED,

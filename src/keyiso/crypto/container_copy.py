@@ -12,16 +12,18 @@ import hashlib
 from typing import Final
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyiso import limits
 from keyiso.crypto.container_secret import ContainerSecret, container_secret
-from keyiso.crypto.hpke import SUITE
-from keyiso.errors import NCryptError, ncrypt_error
-from keyiso.status import Status
+from keyiso.crypto.hand_carried import (
+    VERSION,
+    Messages,
+    seal_message,
+    unusable,
+)
 
-VERSION: Final = 1
+_MESSAGES: Final = Messages(limits.RESET_BYTES)
 
 
 class ResetRequest(msgspec.Struct, frozen=True, array_like=True):
@@ -36,7 +38,7 @@ class ResetRequest(msgspec.Struct, frozen=True, array_like=True):
 def seal_copy(secret: ContainerSecret, reset_key: bytes) -> bytes:
     """The copy of a secret, for a public reset key (X25519, 32 bytes). Raises ``NTE_BAD_DATA`` for
     what is no such key."""
-    return _sealed(secret.secret, reset_key, _copy_info(secret.container_id))
+    return seal_message(secret.secret, reset_key, _copy_info(secret.container_id))
 
 
 def encode_reset(request: ResetRequest) -> bytes:
@@ -47,11 +49,11 @@ def encode_reset(request: ResetRequest) -> bytes:
 def decode_reset(data: bytes) -> ResetRequest:
     """A request of its bytes. Raises ``NTE_BAD_DATA`` and ``NTE_BAD_VER``."""
     try:
-        request = msgspec.msgpack.decode(_body(data, "request"), type=ResetRequest)
+        request = msgspec.msgpack.decode(_MESSAGES.body(data, "request"), type=ResetRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _unusable("request", "it cannot be read") from None
+        raise unusable("request", "it cannot be read") from None
     if len(request.container_id) != limits.CONTAINER_ID_BYTES:
-        raise _unusable("request", "its container's id has another length")
+        raise unusable("request", "its container's id has another length")
     return request
 
 
@@ -62,8 +64,8 @@ def answer_reset(data: bytes, reset_key: X25519PrivateKey) -> bytes:
     one for another reset key.
     """
     request = decode_reset(data)
-    secret = _opened(request.copy, reset_key, _copy_info(request.container_id), "copy")
-    return _sealed(secret, request.worker_key, _answer_info(data))
+    secret = _MESSAGES.opened(request.copy, reset_key, _copy_info(request.container_id), "copy")
+    return seal_message(secret, request.worker_key, _answer_info(data))
 
 
 def open_reset(data: bytes, worker_key: X25519PrivateKey, asked: bytes) -> ContainerSecret:
@@ -73,34 +75,8 @@ def open_reset(data: bytes, worker_key: X25519PrivateKey, asked: bytes) -> Conta
     version.
     """
     request = decode_reset(asked)
-    opened = _opened(data, worker_key, _answer_info(asked), "answer")
+    opened = _MESSAGES.opened(data, worker_key, _answer_info(asked), "answer")
     return container_secret(request.container_id, opened)
-
-
-def _sealed(secret: bytes, public_key: bytes, info: bytes) -> bytes:
-    try:
-        public = X25519PublicKey.from_public_bytes(public_key)
-        return bytes([VERSION]) + SUITE.encrypt(secret, public, info)
-    except ValueError:
-        raise ncrypt_error(Status.NTE_BAD_DATA, "what should be an X25519 key is none") from None
-
-
-def _opened(sealed: bytes, key: X25519PrivateKey, info: bytes, what: str) -> bytes:
-    try:
-        return SUITE.decrypt(_body(sealed, what), key, info)
-    except (InvalidTag, ValueError):
-        raise _unusable(what, "it was made for something else, or changed") from None
-
-
-def _body(data: bytes, what: str) -> bytes:
-    """What is behind the version byte."""
-    if len(data) > limits.RESET_BYTES:
-        raise _unusable(what, f"it has {len(data)} bytes; RESET_BYTES is {limits.RESET_BYTES}")
-    if data and data[0] != VERSION:
-        raise ncrypt_error(
-            Status.NTE_BAD_VER, f"the {what} has version {data[0]}; this keyiso reads {VERSION}"
-        )
-    return data[1:]
 
 
 def _copy_info(container_id: bytes) -> bytes:
@@ -110,7 +86,3 @@ def _copy_info(container_id: bytes) -> bytes:
 def _answer_info(request: bytes) -> bytes:
     """An answer belongs to one request, every byte of it."""
     return b"keyiso container answer 1" + hashlib.sha256(request).digest()
-
-
-def _unusable(what: str, why: str) -> NCryptError:
-    return ncrypt_error(Status.NTE_BAD_DATA, f"the {what} cannot be used: {why}")

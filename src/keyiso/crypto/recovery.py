@@ -12,18 +12,23 @@ import hashlib
 from typing import Final
 
 import msgspec
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from keyiso import limits
-from keyiso.crypto.hpke import SUITE
+from keyiso.crypto.hand_carried import (
+    VERSION,
+    Messages,
+    no_public_key,
+    seal_message,
+    unusable,
+)
 from keyiso.crypto.key_blob import SECRET_BYTES, Root
 from keyiso.crypto.public_keys import fingerprint
-from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.errors import ncrypt_error
 from keyiso.status import Status
 
-VERSION: Final = 1
+_MESSAGES: Final = Messages(limits.RECOVERY_TEXT_BYTES)
 
 
 class RecoveryCopy(msgspec.Struct, frozen=True, array_like=True):
@@ -63,13 +68,13 @@ def recovery_fingerprint(public_key: bytes) -> bytes:
     try:
         public = X25519PublicKey.from_public_bytes(public_key)
     except ValueError:
-        raise _no_key() from None
+        raise no_public_key() from None
     return fingerprint(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 
 def seal_for_recovery(root: Root, public_key: bytes) -> bytes:
     """The recovery copy of a root, for a public recovery key (32 bytes)."""
-    return _sealed(root.secret, public_key, _copy_info(root.root_id))
+    return seal_message(root.secret, public_key, _copy_info(root.root_id))
 
 
 def encode_request(request: RecoveryRequest) -> bytes:
@@ -80,11 +85,11 @@ def encode_request(request: RecoveryRequest) -> bytes:
 def decode_request(data: bytes) -> RecoveryRequest:
     """A request of its bytes. Raises ``NTE_BAD_DATA`` and ``NTE_BAD_VER``."""
     try:
-        request = msgspec.msgpack.decode(_body(data, "request"), type=RecoveryRequest)
+        request = msgspec.msgpack.decode(_MESSAGES.body(data, "request"), type=RecoveryRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _unusable("request", "it cannot be read") from None
+        raise unusable("request", "it cannot be read") from None
     if not 1 <= len(request.copies) <= limits.MACHINE_ROOTS:
-        raise _unusable("request", f"it has {len(request.copies)} roots")
+        raise unusable("request", f"it has {len(request.copies)} roots")
     return request
 
 
@@ -103,11 +108,11 @@ def answer_request(data: bytes, recovery_key: X25519PrivateKey) -> bytes:
             f" {recovery_fingerprint(public_key).hex()}",
         )
     secrets = tuple(
-        _opened(copy.sealed, recovery_key, _copy_info(copy.root_id), "recovery copy")
+        _MESSAGES.opened(copy.sealed, recovery_key, _copy_info(copy.root_id), "recovery copy")
         for copy in request.copies
     )
     recovered = msgspec.msgpack.encode(RecoveredRoots(public_key, secrets))
-    return _sealed(recovered, request.worker_key, _answer_info(data))
+    return seal_message(recovered, request.worker_key, _answer_info(data))
 
 
 def open_answer(
@@ -119,50 +124,20 @@ def open_answer(
     not the answer to it, ``NTE_BAD_VER`` for one of an unknown version.
     """
     request = decode_request(asked)
-    opened = _opened(data, worker_key, _answer_info(asked), "answer")
+    opened = _MESSAGES.opened(data, worker_key, _answer_info(asked), "answer")
     try:
         recovered = msgspec.msgpack.decode(opened, type=RecoveredRoots)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise _unusable("answer", "it cannot be read") from None
+        raise unusable("answer", "it cannot be read") from None
     if recovery_fingerprint(recovered.recovery_key) != request.recovery_key:
-        raise _unusable("answer", "it comes from another recovery key")
+        raise unusable("answer", "it comes from another recovery key")
     if [len(secret) for secret in recovered.secrets] != [SECRET_BYTES] * len(request.copies):
-        raise _unusable("answer", "it does not bring the roots that were asked for")
+        raise unusable("answer", "it does not bring the roots that were asked for")
     roots = (
         Root(copy.root_id, "machine", secret)
         for copy, secret in zip(request.copies, recovered.secrets, strict=True)
     )
     return recovered.recovery_key, tuple(roots)
-
-
-def _sealed(secret: bytes, public_key: bytes, info: bytes) -> bytes:
-    try:
-        public = X25519PublicKey.from_public_bytes(public_key)
-        return bytes([VERSION]) + SUITE.encrypt(secret, public, info)
-    except ValueError:
-        raise _no_key() from None
-
-
-def _opened(sealed: bytes, key: X25519PrivateKey, info: bytes, what: str) -> bytes:
-    try:
-        return SUITE.decrypt(_body(sealed, what), key, info)
-    except (InvalidTag, ValueError):
-        raise _unusable(what, "it was made for something else, or changed") from None
-
-
-def _body(data: bytes, what: str) -> bytes:
-    """What is behind the version byte."""
-    if len(data) > limits.RECOVERY_TEXT_BYTES:
-        raise _unusable(what, f"it is longer than {limits.RECOVERY_TEXT_BYTES} bytes")
-    if data and data[0] != VERSION:
-        raise ncrypt_error(
-            Status.NTE_BAD_VER, f"the {what} has version {data[0]}; this keyiso reads {VERSION}"
-        )
-    return data[1:]
-
-
-def _no_key() -> NCryptError:
-    return ncrypt_error(Status.NTE_BAD_DATA, "what should be an X25519 key is none")
 
 
 def _copy_info(root_id: bytes) -> bytes:
@@ -172,7 +147,3 @@ def _copy_info(root_id: bytes) -> bytes:
 def _answer_info(request: bytes) -> bytes:
     """An answer belongs to one request, every byte of it."""
     return b"keyiso recovery answer 1" + hashlib.sha256(request).digest()
-
-
-def _unusable(what: str, why: str) -> NCryptError:
-    return ncrypt_error(Status.NTE_BAD_DATA, f"the {what} cannot be used: {why}")
