@@ -6,12 +6,15 @@ from typing import Any
 
 import msgspec
 
+from keyiso import limits
 from keyiso.cli._armour import REQUEST, armoured, read_armoured
 from keyiso.crypto import recovery
 from keyiso.crypto.hand_carried import seal_message
+from keyiso.crypto.key_blob import Root
 from keyiso.crypto.recovery import answer_request, decode_request, open_answer
 from keyiso.status import Status
 from keyiso.tpm.enrolment import decode_enrolment, encode_enrolment
+from keyiso.trustlet import kept_boot_root
 from keyiso.trustlet.enrolling.messages import (
     ANSWERS,
     JOBS,
@@ -47,6 +50,26 @@ def enrolment_parser() -> Parser:
         STORED,
         known,
     )
+
+
+def kept_root_parsers() -> list[Parser]:
+    """As anybody can change it, and as only somebody can who has the machine root."""
+    machine = Root(b"r" * limits.ROOT_ID_BYTES, "machine", b"s" * 32)
+
+    def with_mac(sealed: bytes) -> bytes:
+        root_id = b"b" * limits.ROOT_ID_BYTES
+        kept = (root_id, sealed, kept_boot_root._mac(machine, root_id, sealed))
+        return b"\1" + msgspec.msgpack.encode(kept)
+
+    def read(data: bytes) -> object:
+        return kept_boot_root.read_kept(data, machine)
+
+    sealed = ENROLMENT.roots[0].sealed
+    known: dict[Outcome, bytes] = {RecursionError: b"\1\x94" + with_mac(sealed)[2:] + NESTED}
+    return [
+        Parser("a kept boot root", read, [with_mac(sealed), *known.values()], STORED, known),
+        Parser("what it keeps", lambda data: read(with_mac(data)), [sealed, NESTED], STORED),
+    ]
 
 
 def request_parser() -> Parser:
@@ -136,6 +159,7 @@ def frames_parser(name: str, decoder: Any, messages: list[Any]) -> Parser:
 
 PARSERS = [
     enrolment_parser(),
+    *kept_root_parsers(),
     request_parser(),
     answering_parser(),
     answer_parser(),

@@ -41,6 +41,17 @@ def open_boot_root(tpm: Tpm, data: bytes, machine: Root) -> Root:
     Raises ``NTE_BAD_DATA`` and ``NTE_BAD_VER`` for what no worker with this machine root has
     stored, ``KEYISO_E_ROOT_MISSING`` for that of another boot, and as `unseal_root` does.
     """
+    root_id, sealed = read_kept(data, machine)
+    secret = unseal_root(tpm, sealed)
+    if len(secret) != SECRET_BYTES:
+        raise _damaged()
+    return Root(root_id, "boot", secret)
+
+
+def read_kept(data: bytes, machine: Root) -> tuple[bytes, SealedRoot]:
+    """The id of the boot root that was stored, and what the TPM opens. Raises ``NTE_BAD_DATA`` and
+    ``NTE_BAD_VER`` as `open_boot_root` does.
+    """
     if data[:1] != bytes([VERSION]):
         raise ncrypt_error(Status.NTE_BAD_VER, "the kept boot root has a version not known here")
     try:
@@ -51,10 +62,7 @@ def open_boot_root(tpm: Tpm, data: bytes, machine: Root) -> Root:
         kept.mac, _mac(machine, kept.root_id, kept.sealed)
     ):
         raise _damaged()
-    secret = unseal_root(tpm, decode_sealed_root(kept.sealed))
-    if len(secret) != SECRET_BYTES:
-        raise _damaged()
-    return Root(kept.root_id, "boot", secret)
+    return kept.root_id, decode_sealed_root(kept.sealed)
 
 
 def _mac(machine: Root, root_id: bytes, sealed: bytes) -> bytes:
