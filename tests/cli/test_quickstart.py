@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from keyiso.cli._memory_theft import StolenKey
 from keyiso.paths import client_instance
 from tests.cli.command import Ended, assert_reads, keyiso
 
@@ -44,7 +45,10 @@ software-0 ...
 Protection:  software: ...
 Not stopped: - root ...
 
-6. Cleaning up
+6. A key that root cannot read either
+...
+
+7. Cleaning up
 The key is deleted, keyiso has ended, ... is gone.
 
 Everything was verified.
@@ -109,6 +113,24 @@ def test_without_openssl(tmp_path: Path) -> None:
     verifier = "a separate Python process with the package 'cryptography'"
     assert_reads(ended.text, SHOWN.format(verifier=verifier))
     assert_nothing_is_left(ended, tmp_path)
+
+
+def test_the_same_attack_finds_the_key_in_a_plain_process_and_not_at_vbs(
+    armed_machine: None, tmp_path: Path
+) -> None:
+    shown = keyiso("quickstart", environ=environment(tmp_path)).text
+    assert re.search(r"^a program of today +[1-9][\d.]* MiB +FOUND$", shown, re.MULTILINE)
+    assert re.search(r"^keyiso, level vbs +\S.* (not found|-)$", shown, re.MULTILINE)
+
+
+def test_what_is_looked_for_is_found_where_it_is_and_nowhere_else() -> None:
+    key, other = StolenKey(), StolenKey()
+    with key.in_a_plain_process() as pid, other.in_a_plain_process() as pid_of_other:
+        assert key.look_for([pid]).found
+        assert key.look_for([pid_of_other, pid]).found
+        innocent = key.look_for([pid_of_other])
+        assert innocent.read > 1 << 20
+        assert not innocent.found
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,12 @@ class TemporaryInstance:
         status = supervisor_status(self.instance, trusted_uids())
         return {entry.service: entry.pid for entry in status.processes if entry.started}
 
+    def pair_pids(self) -> tuple[int, ...]:
+        """The processes of pairs that are armed: each worker, and its guardian."""
+        status = supervisor_status(self.instance, trusted_uids())
+        pairs = (entry for entry in status.processes if entry.worker_pid)
+        return tuple(pid for entry in pairs for pid in (entry.worker_pid, entry.pid))
+
     def kill_services(self) -> None:
         """SIGKILL to every service at once; returns when all of them are gone."""
         pidfds = [os.pidfd_open(pid) for pid in self.pids().values() if pid]

@@ -6,13 +6,16 @@ from typing import Final
 
 import click
 
+from keyiso.cli._memory_theft import StolenKey, words_of
 from keyiso.cli._output import heading, print_details, print_table, printable
 from keyiso.cli._protection import protection_rows
 from keyiso.cli._temporary import TemporaryInstance, temporary_instance
 from keyiso.cli._verifier import Verifier, other_implementation
 from keyiso.cli.key._describe import public_pem
 from keyiso.cli.key._signing import Form, encoded
+from keyiso.errors import VbsUnavailableError
 from keyiso.keys import Key
+from keyiso.protection import Protection
 
 _NAME: Final = "quickstart"
 _LETTER: Final = """\
@@ -26,7 +29,7 @@ The program that had it signed has never seen that private key.
 @click.command()
 @click.option("--keep", is_flag=True, help="Keep the key and the files, to go on playing.")
 def command(keep: bool) -> None:
-    """Show what keyiso does: make a key, sign, kill everything, sign again.
+    """Show what keyiso does: make a key, sign, kill everything, sign again, attack.
 
     It runs a keyiso of its own in a temporary directory, so that your own keys are never
     touched, and removes it at the end. The exit code is 0 only when another implementation
@@ -41,9 +44,10 @@ def command(keep: bool) -> None:
             _first_signature(key, files, verifier)
             _kill_and_sign_again(running, key, files, verifier)
             _say_protection(key)
+            _steal_from_two_processes(running)
             if not keep:
                 key.delete()
-    heading("6. Cleaning up")
+    heading("7. Cleaning up")
     if keep:
         _say_kept(running, files)
     else:
@@ -137,6 +141,33 @@ def _pid(pid: int) -> str:
 def _say_protection(key: Key) -> None:
     heading("5. What protects this key, and what does not")
     print_details(protection_rows(key.protection))
+
+
+def _steal_from_two_processes(running: TemporaryInstance) -> None:
+    heading("6. A key that root cannot read either")
+    stolen = StolenKey()
+    try:
+        key = Key.import_key(None, stolen.pkcs8, protection=Protection.REQUIRE_VBS)
+    except VbsUnavailableError as error:
+        click.echo(f"This machine cannot have one: {printable(error.cause)}.")
+        click.echo("`keyiso doctor` says what is missing.")
+        return
+    click.echo("One key is put into two places: a program that signs with it as programs do today,")
+    click.echo("and a process of keyiso of level vbs. Then the memory of both is read.")
+    with key, stolen.in_a_plain_process() as plain:
+        key.verify(key.sign(_LETTER.encode()), _LETTER.encode())
+        from_plain, from_pairs = stolen.look_for([plain]), stolen.look_for(running.pair_pids())
+    print_table(
+        ("PROCESS", "MEMORY THAT WAS READ", "THE KEY"),
+        [
+            ("a program of today", *words_of(from_plain)),
+            ("keyiso, level vbs", *words_of(from_pairs)),
+        ],
+    )
+    if from_pairs.found:
+        raise click.ClickException("The key was found where it must not be.")
+    if not from_plain.found:
+        click.echo("The first process could not be read here: this attack shows nothing.")
 
 
 def _sign(key: Key, files: _Files, number: int) -> None:
