@@ -20,7 +20,14 @@ DEADLINE_SECONDS = 10
 
 
 @pytest.fixture
-def service(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Child]:
+def patience() -> Patience:
+    return Patience()
+
+
+@pytest.fixture
+def service(
+    loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: Patience
+) -> Iterator[Child]:
     """One that says nothing."""
 
     def spawn(spec: ServiceSpec) -> int:
@@ -28,7 +35,7 @@ def service(loop: Loop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 
     monkeypatch.setattr(child, "spawn", spawn)
     spec = ServiceSpec("silent", "keyiso.silent", (), {}, None, tmp_path / "notify.sock")
-    made = Child(loop, spec, lambda ended: None)
+    made = Child(loop, spec, lambda ended: None, patience=patience)
     yield made
     last = made.pid
     made.stop()
@@ -107,12 +114,33 @@ def test_a_start_that_asks_for_more_time_gets_it_and_no_more(
     play(loop, script())
 
 
-def test_services_that_start_alike_learn_from_each_other() -> None:
+def test_a_slow_machine_is_known_by_what_other_services_took(
+    loop: Loop, clock: FakeClock, service: Child, patience: Patience
+) -> None:
+    def script() -> Script:
+        service.start()
+        first = service.pid
+        clock.advance(10)
+        patience.kept(10.0)  # another one
+        clock.advance(STARTING_SECONDS)
+        yield from rounds(2)
+        assert service.pid == first
+        clock.advance(patience.seconds - STARTING_SECONDS - 11)
+        yield from rounds(2)
+        assert service.pid == first
+        clock.advance(1)
+        yield from rounds(2)
+        yield from noticed(service, first)
+
+    play(loop, script())
+
+
+def test_services_learn_from_each_other() -> None:
     patience = Patience()
     patience.lost()
     assert patience.seconds == 2 * STARTING_SECONDS
     patience.kept(30.0)
-    assert patience.seconds == 60.0
+    assert patience.seconds == 240.0
     patience.kept(0.3)
     assert patience.seconds == STARTING_SECONDS
     patience.kept(1e6)

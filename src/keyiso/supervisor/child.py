@@ -144,13 +144,17 @@ class Child:
 
     def _hung(self, seconds: float) -> None:
         """Replace a service that serves nobody. SIGKILL also ends one that was stopped."""
+        if self._starts:
+            left = self._started + self._patience.seconds - self._loop.clock.monotonic()
+            if left > 0:  # since it was started, others have shown how slow the machine is
+                self._listen_for(left)
+                return
+            self._patience.lost()
         print(
-            f"keyiso: {self._spec.service} gave no sign of life for {seconds:g} s",
+            f"keyiso: {self._spec.service} gave no sign of life for {round(seconds, 1):g} s",
             file=sys.stderr,
             flush=True,
         )
-        if self._starts:
-            self._patience.lost()
         self.kill()
 
     def _signal(self, number: signal.Signals) -> None:

@@ -1,4 +1,4 @@
-"""How long services that start alike may be silent at their start."""
+"""How long services may be silent at their start."""
 
 from typing import Final
 
@@ -9,9 +9,13 @@ LONGEST_STARTING_SECONDS: Final = 320.0
 """A very slow machine would end a service forever that is never given more time."""
 
 
+_SLOWEST: Final = 8
+"""A pair, which is armed, takes several times what another service takes."""
+
+
 class Patience:
-    """Learns how slow the machine is. Pairs share one: they take turns at being the first, and each
-    would be ended once before it is given the time that they all need.
+    """Learns how slow the machine is, from all services of an instance: each pair would be ended
+    once otherwise before it is given the time that they all need.
     """
 
     def __init__(self) -> None:
@@ -23,5 +27,5 @@ class Patience:
         self.seconds = min(2 * self.seconds, LONGEST_STARTING_SECONDS)
 
     def kept(self, took: float) -> None:
-        """A service was ready after so many seconds: the next one may take twice that."""
-        self.seconds = min(max(STARTING_SECONDS, 2 * took), LONGEST_STARTING_SECONDS)
+        """A service was ready after so many seconds: others may take several times that."""
+        self.seconds = min(max(STARTING_SECONDS, _SLOWEST * took), LONGEST_STARTING_SECONDS)

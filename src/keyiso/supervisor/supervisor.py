@@ -70,8 +70,7 @@ class Supervisor:
         self._pairs = Pairs(sharing, self._start_waiting, once=once)
         patience = Patience()
         self._children = [
-            Child(loop, spec, self._child_ended, self._admit, patience if spec.is_pair else None)
-            for spec in specs
+            Child(loop, spec, self._child_ended, self._admit, patience) for spec in specs
         ]
 
     def _admit(self, service: str) -> Sequence[str] | None:
