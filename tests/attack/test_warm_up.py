@@ -45,7 +45,8 @@ def work():
         bits = 3072 if algorithm.name == "RSA" else algorithm.lengths.default
         terms = KeyTerms(
             *(b"o" * 16, "p", "user", 0, b"a\\0", "persisted", algorithm.name, bits),
-            *(0xFFFFFF, 3, False),
+            *(0xFFFFFF, 0, False),
+            level="vbs",
         )
         key = engine.unseal(engine.generate(terms, KeyGrant((), 1, b"")).blob)
         for name in HASH_NAMES:
