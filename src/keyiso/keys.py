@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final, Self, cast
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,6 +19,7 @@ from keyiso import flags as f
 from keyiso import identifiers as names
 from keyiso import ncrypt
 from keyiso.access_rules import AccessRule, rules_of_descriptor, rules_to_descriptor
+from keyiso.closeable import Closeable
 from keyiso.crypto.ciphers import NONCE_BYTES, TAG_BYTES
 from keyiso.crypto.digests import digest as hash_of
 from keyiso.crypto.key_types import PublicKey
@@ -56,7 +56,7 @@ ED25519: Final = "ED25519"
 _PAD_CIPHER: Final = f.NCRYPT_PAD_CIPHER_FLAG
 
 
-class Key:
+class Key(Closeable):
     """A key that is open. Make one with `create`, `open` or `import_key`.
 
     The object goes on working when any service restarts. An ephemeral key ends when it is closed.
@@ -388,17 +388,6 @@ class Key:
         """Close the object. An ephemeral key ends; closing twice is no error."""
         if ncrypt.NCryptIsKeyHandle(self._handle):
             ncrypt.NCryptFreeObject(self._handle)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         if not ncrypt.NCryptIsKeyHandle(self._handle):

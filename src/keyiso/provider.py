@@ -1,19 +1,19 @@
 """A key storage provider in Python's manner."""
 
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from keyiso import flags as f
 from keyiso import identifiers as names
 from keyiso import ncrypt
+from keyiso.closeable import Closeable
 from keyiso.errors import NCryptError
 from keyiso.status import Status
 
 DEFAULT_PROVIDER: Final = names.MS_KEY_STORAGE_PROVIDER
 
 
-class Provider:
+class Provider(Closeable):
     """An open key storage provider. Without a name, the software provider."""
 
     def __init__(self, name: str = DEFAULT_PROVIDER) -> None:
@@ -51,17 +51,6 @@ class Provider:
 
     def close(self) -> None:
         ncrypt.NCryptFreeObject(self._handle)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def scope_flag(machine: bool) -> int:

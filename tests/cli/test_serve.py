@@ -30,9 +30,10 @@ def test_in_the_foreground(instance: RunningInstance, ending: signal.Signals | N
             for ended in (keyiso("status", "--json") for _ in range(TRIES))
             if ended.code == 0
         )
-        # Pairs for vbs keys are there, and nobody has asked for them.
-        services = [one["service"] for one in report["processes"] if one["pid"]]
-        assert services == ["supervisor", "keyiso", "software-0", "software-generator"]
+        running = [one["service"] for one in report["processes"] if one["pid"]]
+        waiting = [one["service"] for one in report["processes"] if not one["pid"]]
+        assert running == ["supervisor", "keyiso", "software-0", "software-generator"]
+        assert waiting == ["vbs-0", "vbs-generator"]
         # The command has become the supervisor.
         assert process_named(report["processes"], "supervisor")["pid"] == server.pid
         assert keyiso("key", "list", "--json").json["keys"][0]["name"] == "web"

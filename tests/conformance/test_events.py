@@ -179,9 +179,9 @@ def test_a_worker_says_that_it_counts(instance: EventInstance) -> None:
     """One of an older version would hang up on the question."""
     for worker in instance.instance.workers.glob("software-*.sock"):
         with RawClient.at(worker) as link:
-            assert "uses" in link.hello().features
+            assert link.hello().features == ("uses", "channels")
     with RawClient.at(instance.instance.control_socket) as control:
-        assert "uses" not in control.hello().features
+        assert control.hello().features == ("bindings",)
 
 
 def test_status_has_the_counts_of_each_worker(instance: EventInstance) -> None:

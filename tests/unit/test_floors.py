@@ -55,6 +55,7 @@ FLOORS = {
     # 0
     "_from_user_site": 0,
     "clock": 0,
+    "closeable": 0,
     "errors": 0,
     "flags": 0,
     "identifiers": 0,

@@ -17,10 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from keyiso import Key, NCryptError, Protection
-from keyiso.router import process_router
 from tests.attack.planted import Planted, pkcs8, plant
 from tests.attack.search import Search
-from tests.instance import RunningInstance
+from tests.instance import RunningInstance, in_use
 from tests.vm.machine import Machine
 from tests.vm.requirement import kernels, program
 
@@ -104,19 +103,10 @@ class MachineWithPort(Machine):
 
 
 @pytest.fixture
-def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RunningInstance]:
+def outside(tmp_path: Path) -> Iterator[RunningInstance]:
     """The stack; this process is outside too."""
-    running = RunningInstance(tmp_path / "outside", ("--workers=1",))
-    monkeypatch.setenv("KEYISO_HOME", str(running.home))
-    process_router.cache_clear()
-    running.start()
-    runtime = running.instance.runtime
-    try:
+    with in_use(RunningInstance(tmp_path / "outside", ("--workers=1",))) as running:
         yield running
-    finally:
-        process_router.cache_clear()
-        running.end()
-        shutil.rmtree(runtime)
 
 
 def import_everywhere(planted: Planted) -> list[str]:

@@ -5,11 +5,11 @@ import os
 import select
 import threading
 from dataclasses import replace
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from keyiso.client.request import Links, Request, Settings
 from keyiso.client.trouble import Broken
+from keyiso.closeable import Closeable
 from keyiso.crypto.key_header import Scope
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
@@ -19,7 +19,7 @@ _PAUSE_SECONDS: Final = 0.5
 """Between two tries to reach a KeyIso service that is not there."""
 
 
-class KeyChangeEvent:
+class KeyChangeEvent(Closeable):
     """Wait for it with `wait`, or with ``select`` and the like by its descriptor.
 
     A thread asks the KeyIso service over a connection of its own. Changes while a service
@@ -62,17 +62,6 @@ class KeyChangeEvent:
         if not self._closed:
             self._closed = True
             os.close(self._eventfd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _start(self) -> None:
         self._pid = os.getpid()

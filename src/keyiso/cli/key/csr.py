@@ -116,7 +116,8 @@ def _signed(
         return builder.sign(key.private_key(), None)
     algorithm = hash_named(hash_name or DEFAULT_HASH)
     try:
-        return builder.sign(key.private_key(), algorithm)  # type: ignore[arg-type] # it checks
+        # The library takes fewer hashes than our type has, and refuses the others.
+        return builder.sign(key.private_key(), algorithm)  # type: ignore[arg-type]
     except UnsupportedAlgorithm:  # the library names the hashes that it signs requests with
         raise ncrypt_error(
             Status.NTE_NOT_SUPPORTED, f"requests are not signed with {hash_name}", "Use SHA256."

@@ -12,9 +12,9 @@ import os
 import struct
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
+from keyiso.closeable import Closeable
 from keyiso.errors import NCryptError
 from keyiso.trustlet.arming.bpf import PROG_LOAD, RAW_TRACEPOINT_OPEN, bpf, instruction
 from keyiso.trustlet.arming.btf import KERNEL, KernelTypes
@@ -31,7 +31,7 @@ _ATTACH_LSM: Final = 27
 _EPERM: Final = -1
 
 
-class BpfLsmShield:
+class BpfLsmShield(Closeable):
     """Refuses access to some processes, and BPF, perf and what lockdown knows to everybody.
 
     It is up as long as a process has its descriptors open. Raises `OSError` where the kernel
@@ -62,17 +62,6 @@ class BpfLsmShield:
         """Take it down."""
         while self._links:
             os.close(self._links.pop())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def probe_bpf_lsm() -> Finding:
