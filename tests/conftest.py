@@ -35,9 +35,13 @@ def armed_machine() -> None:
 
 
 def pytest_configure() -> None:
-    """A shell has what it starts in the background ignore SIGINT, and so would our children."""
+    """A shell has what it starts in the background ignore SIGINT, and nohup has it ignore SIGHUP:
+    so would our children.
+    """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_report_header() -> str:

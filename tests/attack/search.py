@@ -101,8 +101,9 @@ class Factors:
         words = memoryview(data)[: len(data) // 8 * 8].cast("Q")
         size = self._words
         for at in range(len(words) - size + 1):
-            # Such a prime is odd, and its two highest bits are set.
-            if words[at] & 1 and words[at + size - 1] >> 62 == 3:
+            # Such a prime is odd, and its highest bit is set; the next one need not be
+            # (FIPS 186-5, A.1.3: at least the square root of 2 times 2^(n/2 - 1)).
+            if words[at] & 1 and words[at + size - 1] >> 63:
                 number = int.from_bytes(words[at : at + size].tobytes(), "little")
                 if not self._modulus % number:
                     self.found = True

@@ -1,6 +1,7 @@
 """The search itself: what it must find, and what it must not take for a find."""
 
 import os
+from math import isqrt
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -56,6 +57,15 @@ def test_a_prime_is_found_of_which_only_the_modulus_is_known(planted: Planted) -
         factors.look(data)
 
         assert factors.found is there
+
+
+def test_the_smallest_prime_of_its_length_is_found_too() -> None:
+    """Its second highest bit is not set: that is so in one of seven."""
+    small, large = (isqrt(1 << 2047) | 1, (1 << 1024) - 1)
+    factors = Factors(small * large)
+    factors.look(bytes(80) + small.to_bytes(128, "little"))
+
+    assert factors.found
 
 
 def test_a_form_that_lies_across_two_pieces_is_found(planted: Planted) -> None:

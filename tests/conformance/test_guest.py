@@ -208,7 +208,11 @@ def test_no_program_starts_a_keyiso_in_the_machine_while_the_relay_is_away(
 
 
 def test_a_client_waits_until_the_outside_is_there(guest: Guest) -> None:
-    guest.kill("serve")
+    with RawClient.at(guest.instance.control_socket) as before:
+        before.hello()
+        guest.kill("serve")
+        with pytest.raises(Ended):  # the relay has noticed: who comes from now on waits
+            before.receive()
     with RawClient.at(guest.instance.control_socket) as client:
         client.send(message(Hello(1, 1, "raw client")))
         guest.start("serve")
