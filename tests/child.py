@@ -5,7 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 120
 
 
 @contextlib.contextmanager

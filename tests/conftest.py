@@ -37,7 +37,11 @@ def armed_machine() -> None:
 def pytest_configure() -> None:
     """A shell has what it starts in the background ignore SIGINT, and nohup has it ignore SIGHUP:
     so would our children.
+
+    Clients wait for services longer than they do by default: no test is about how long a machine
+    takes that runs many tests at a time, and those about a deadline set their own.
     """
+    os.environ.setdefault("KEYISO_DEADLINE", "120")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

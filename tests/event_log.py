@@ -15,7 +15,7 @@ from tests.journal import JournalSocket
 
 T = TypeVar("T")
 
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 120
 
 Lines = list[dict[str, Any]]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from keyiso.paths import Instance, client_instance
 from tests.waiting import wait_until
 
-SECONDS = 60
+SECONDS = 120
 _KEYISO = Path(sysconfig.get_path("scripts"), "keyiso")
 
 

@@ -20,7 +20,7 @@ from keyiso.paths import Instance, client_instance
 from keyiso.router import process_router
 from keyiso.wire.supervision import SupervisorStatus
 
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 120
 
 
 class RunningInstance:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 120
 KEYISO = (sys.executable, "-m", "keyiso")
 WITH_TERMINAL = """\
 import fcntl, os, sys, termios

@@ -82,7 +82,7 @@ class User:
                 "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                 "HOME": str(self.home),
                 "XDG_RUNTIME_DIR": str(self.home / "run"),
-                "KEYISO_DEADLINE": "20",
+                "KEYISO_DEADLINE": "120",
                 **environ,
             },
             cwd="/",

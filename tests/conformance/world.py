@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.instance import RunningInstance
 
-SECONDS = 60
+SECONDS = 120
 
 KEYISO, TRUSTLET = "games", "daemon"
 """Stand in for the users keyiso and keyiso-trustlet; every Debian has them."""
@@ -61,7 +61,7 @@ class World:
         return {
             "PATH": "/usr/bin:/bin",
             "KEYISO_HOME": str(home or self.home),
-            "KEYISO_DEADLINE": "20",
+            "KEYISO_DEADLINE": "120",
         }
 
     def start(

@@ -60,8 +60,8 @@ def test_an_evicted_key_is_loaded_again(instance: RunningInstance) -> None:
     works(key)
     for worker in ("software-0", "software-1"):
         link = link_to(instance, worker)
-        link.call(Revoke((bytes.fromhex(key.unique_name),)), trace="", hops=(), timeout=10)
-        status = link.call(GetWorkerStatus(), trace="", hops=(), timeout=10)
+        link.call(Revoke((bytes.fromhex(key.unique_name),)), trace="", hops=(), timeout=60)
+        status = link.call(GetWorkerStatus(), trace="", hops=(), timeout=60)
         assert status.loaded_keys == 0
         link.close()
 
@@ -187,7 +187,7 @@ def test_threads_share_one_binding_through_a_restart(instance: RunningInstance) 
     channels = 0
     for worker in ("software-0", "software-1"):
         link = link_to(instance, worker)
-        channels += link.call(GetWorkerStatus(), trace="", hops=(), timeout=10).channels
+        channels += link.call(GetWorkerStatus(), trace="", hops=(), timeout=60).channels
         link.close()
     assert channels <= 2, "one process has no more channels than there are workers"
 

@@ -2,6 +2,8 @@
 the worker, go on.
 """
 
+import contextlib
+import os
 import random
 import struct
 import subprocess
@@ -18,9 +20,13 @@ from keyiso.status import Status
 from keyiso.trustlet.arming.heap import HEAP_BYTES
 from keyiso.wire.control import Attach
 from keyiso.wire.messages import Failure, Refusal
+from tests.conformance.conftest import homes, python
 from tests.conformance.raw_client import Ended, RawClient
+from tests.conformance.world import ALICE, BOB, SystemInstance, uid_of
 from tests.instance import RunningInstance, in_use
 from tests.waiting import wait_until
+
+__all__ = ["homes", "python"]
 
 DATA = b"data"
 
@@ -52,18 +58,29 @@ def instance(
     """One worker has all keys."""
     home: Path = tmp_path_factory.mktemp("full") / "home"
     with in_use(RunningInstance(home, ("--workers=1",))) as running:
-        for name, algorithm in (("RSA", "RSA"), ("EC", "ECDSA_P256")):
-            protection = Protection.REQUIRE_VBS
-            with Key.create(name, algorithm, protection=protection, per_boot=True) as key:
-                key.sign(DATA)
+        make_keys()
         yield running
 
 
-@pytest.fixture
-def worker(instance: RunningInstance) -> Iterator[int]:
-    """Its pid. It is the same one afterwards."""
+@pytest.fixture(scope="module")
+def system(armed_machine: None, python: Path, homes: Path) -> Iterator[RunningInstance]:
+    """One worker has the keys of all users."""
+    with in_use(SystemInstance(homes / "system", python, ("--workers=1",))) as running:
+        make_keys()
+        yield running
+
+
+def make_keys() -> None:
+    for name, algorithm in (("RSA", "RSA"), ("EC", "ECDSA_P256")):
+        protection = Protection.REQUIRE_VBS
+        with Key.create(name, algorithm, protection=protection, per_boot=True) as key:
+            key.sign(DATA)
+
+
+@contextlib.contextmanager
+def worker_stays(instance: RunningInstance) -> Iterator[None]:
     before = worker_of(instance)
-    yield before
+    yield
     assert worker_of(instance) == before
 
 
@@ -71,24 +88,28 @@ def worker_of(instance: RunningInstance) -> int:
     return next(one.worker_pid for one in instance.status().processes if one.service == "vbs-0")
 
 
-def test_programs_with_more_keys_than_there_is_memory_for_notice_nothing(worker: int) -> None:
-    programs = [
-        subprocess.Popen(
-            [sys.executable, "-c", MANY_HANDLES, str(HANDLES)], stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(PROGRAMS)
-    ]
-
-    for program in programs:
-        said, _ = program.communicate(timeout=300)
-        assert (program.returncode, said.strip()) == (0, str(HANDLES))
-
-
-def test_who_takes_all_memory_is_refused_and_gives_it_back(
-    instance: RunningInstance, worker: int
+def test_programs_with_more_keys_than_there_is_memory_for_notice_nothing(
+    instance: RunningInstance,
 ) -> None:
-    """Frames that are begun and not finished take some of it, up to a user's share; many channels
-    the rest. A program that signs meanwhile is served, or refused with the same status.
+    with worker_stays(instance):
+        programs = [
+            subprocess.Popen(
+                [sys.executable, "-c", MANY_HANDLES, str(HANDLES)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for _ in range(PROGRAMS)
+        ]
+        for program in programs:
+            said, _ = program.communicate(timeout=300)
+            assert (program.returncode, said.strip()) == (0, str(HANDLES))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users needs root")
+def test_who_takes_all_memory_is_refused_and_gives_it_back(system: RunningInstance) -> None:
+    """One user alone may not: frames that are begun and not finished take some of it, up to a
+    share, and as many channels as a user may have most of the rest. Two users fill it. A program
+    that signs meanwhile is served, or refused with the same status.
     """
     frame = struct.pack("<I", limits.KEY_FRAME_BYTES) + bytes(limits.KEY_FRAME_BYTES - 1)
     seed = random.randrange(1 << 32)
@@ -97,14 +118,13 @@ def test_who_takes_all_memory_is_refused_and_gives_it_back(
     begun: list[RawClient] = []
     opened = Counter[str]()
     signed = Counter[str]()
-    with ExitStack() as stack, Key.open("RSA") as rsa, Key.open("EC") as ec:
-        client = None
-        for number in range(2 * MOST_CHANNELS):  # one whose frame is refused ends
+    with worker_stays(system), ExitStack() as stack, Key.open("RSA") as rsa, Key.open("EC") as ec:
+        for number in range(4 * MOST_CHANNELS):  # one whose frame is refused ends
             if number % CHANNELS_OF_ONE == 0:
-                client = RawClient.bound(instance.instance.control_socket)
+                user = BOB if number // CHANNELS_OF_ONE % 2 else ALICE
+                client = client_of(user, system)
                 stack.callback(client.close)
-            assert client is not None
-            frame_begun = chance.random() < 0.2
+            frame_begun = user == ALICE and chance.random() < 0.4
             opened[channel_with(client, frame if frame_begun else b"", begun)] += 1
             if chance.random() < 0.1:
                 signed[signing(chance.choice((rsa, ec)))] += 1
@@ -123,6 +143,15 @@ def test_who_takes_all_memory_is_refused_and_gives_it_back(
     with Key.open("RSA") as rsa, Key.open("EC") as ec:
         for key in (rsa, ec):
             key.verify(key.sign(DATA), DATA)
+
+
+def client_of(user: str, system: RunningInstance) -> RawClient:
+    """One that another user has connected."""
+    os.seteuid(uid_of(user))
+    try:
+        return RawClient.bound(system.instance.control_socket)
+    finally:
+        os.seteuid(0)
 
 
 def channel_with(client: RawClient, frame: bytes, begun: list[RawClient]) -> str:
