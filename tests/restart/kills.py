@@ -214,6 +214,9 @@ def _add_up(outcome: Outcome, reports: list[dict[str, Any]]) -> None:
     outcome.lost_keys = set(expected) - found
     outcome.doubled_keys = found - set(expected)
     for name in found & set(expected):
-        with Key.open(name) as key:
-            if key.unique_name != expected[name]:
-                outcome.replaced_keys.add(name)
+        try:
+            with Key.open(name) as key:
+                if key.unique_name != expected[name]:
+                    outcome.replaced_keys.add(name)
+        except NCryptError as error:
+            outcome.failures.append(f"{name} in the end: {error}")

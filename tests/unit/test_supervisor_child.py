@@ -2,6 +2,7 @@
 
 import os
 import select
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,6 +134,25 @@ def test_a_slow_machine_is_known_by_what_other_services_took(
         yield from noticed(service, first)
 
     play(loop, script())
+
+
+def test_the_worker_of_a_pair_is_named_when_it_serves(loop: Loop, tmp_path: Path) -> None:
+    """Before that it has no roots: who ends its sibling now would end all that have them."""
+    spec = ServiceSpec("vbs-0", "keyiso.x", (), {}, None, tmp_path / "notify.sock", is_pair=True)
+    pair = Child(loop, spec, lambda ended: None)
+    worker = os.posix_spawnp("sleep", ["sleep", "600"], os.environ)
+    try:
+        assert not pair.is_of(worker)
+        pair.pid = os.getpid()  # its guardian: this process
+        assert pair.is_of(worker)
+        pair.extend(60.0)
+        assert pair.status().worker_pid == 0
+        pair.ready(worker)
+        assert pair.status().worker_pid == worker
+    finally:
+        pair.pid = 0
+        os.kill(worker, signal.SIGKILL)
+        os.waitpid(worker, 0)
 
 
 def test_services_learn_from_each_other() -> None:

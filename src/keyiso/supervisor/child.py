@@ -34,7 +34,7 @@ class Child:
         self.pid = 0
         """0 while it is not running."""
         self.worker_pid = 0
-        """Of the worker that a guardian has started; 0 until it gave a sign of life."""
+        """Of the worker that a guardian has started; 0 until it is armed and has its roots."""
         self.waits = False
         """It may not start yet; who lets it calls `start` again."""
         self._admission = admission
@@ -118,10 +118,12 @@ class Child:
         """A sign of life came from this service: from it, or from the worker that it guards."""
         if pid in (self.pid, self.worker_pid):
             return pid != 0
-        if self._spec.is_pair and self.pid and parent_of(pid) == self.pid:
+        return self._spec.is_pair and bool(self.pid) and parent_of(pid) == self.pid
+
+    def ready(self, pid: int) -> None:
+        """The service serves from now on, by word of itself or of the worker that it guards."""
+        if pid != self.pid:
             self.worker_pid = pid
-            return True
-        return False
 
     def _listen_for(self, seconds: float) -> None:
         self._silence.cancel()

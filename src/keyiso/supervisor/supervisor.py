@@ -87,6 +87,7 @@ class Supervisor:
         for child in self._children:
             if child.is_of(pid):
                 if b"READY=1" in lines:
+                    child.ready(pid)
                     self._pairs.ready(child.service, armed=b"STATUS=armed" in lines)
                     if child.service.startswith("software-"):
                         self._may_create_root = False  # there is one now, and keys will need it

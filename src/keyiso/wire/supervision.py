@@ -13,7 +13,9 @@ class ProcessStatus(Result, frozen=True, array_like=True):
     started: float
     """Seconds since 1970-01-01 UTC."""
     worker_pid: int = 0
-    """Of the worker that a guardian has; 0 for a process that is no guardian."""
+    """Of the worker that a guardian has; 0 until that is armed and has its roots, and for a process
+    that is no guardian.
+    """
 
 
 class SupervisorStatus(Result, frozen=True, array_like=True):
