@@ -95,7 +95,9 @@ def test_an_installed_package_registers_a_provider(registry: Registry) -> None:
 
 def test_an_installed_package_does_not_take_the_place_of_our_provider(registry: Registry) -> None:
     """A file of the configuration can, which the owner of the machine or the user has written."""
+    (ours,) = ncrypt.NCryptEnumStorageProviders()
     registry.package(MS_KEY_STORAGE_PROVIDER, "no_such_module")
+    assert ncrypt.NCryptEnumStorageProviders() == (ours,)
     ncrypt.NCryptFreeObject(ncrypt.NCryptOpenStorageProvider(MS_KEY_STORAGE_PROVIDER))
     process_router.cache_clear()
 
