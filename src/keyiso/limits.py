@@ -174,6 +174,27 @@ PIN_KEYS_PER_USER: Final = 16
 PIN_KEY_SECONDS: Final = 600.0
 """How long a prompt may wait for somebody to type."""
 
+PROMPT_SECONDS: Final = 300.0
+"""How long a prompt does wait: half as long as the key is kept that its PIN is sealed to."""
+
+PROMPT_ROUNDS: Final = 3
+"""How often one prompt asks when what was typed is no PIN, or was typed differently twice."""
+
+PINENTRY_ANSWER_SECONDS: Final = 10.0
+"""How long a pinentry may take for everything but the typing; then another way is tried."""
+
+PINENTRY_CONFIG_BYTES: Final = 0x10000
+"""64 KiB of gpg-agent.conf are searched for the name of a pinentry; such files have a dozen lines."""
+
+ASSUAN_LINE_BYTES: Final = 1000
+"""A line of Assuan without its end, as the protocol has it."""
+
+ASSUAN_ANSWER_LINES: Final = 64
+"""Lines of one answer: a pinentry sends the data, a status or two, and comments."""
+
+ASSUAN_DATA_BYTES: Final = 512
+"""What somebody typed, before it is looked at: four times the longest PIN."""
+
 # --- backups -----------------------------------------------------------------------------------
 
 BACKUP_MANIFEST_BYTES: Final = 0x100000
