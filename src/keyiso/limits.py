@@ -184,7 +184,7 @@ PINENTRY_ANSWER_SECONDS: Final = 10.0
 """How long a pinentry may take for everything but the typing; then another way is tried."""
 
 PINENTRY_CONFIG_BYTES: Final = 0x10000
-"""64 KiB of gpg-agent.conf are searched for the name of a pinentry; such files have a dozen lines."""
+"""64 KiB of gpg-agent.conf are searched for a pinentry's name; such files have a dozen lines."""
 
 ASSUAN_LINE_BYTES: Final = 1000
 """A line of Assuan without its end, as the protocol has it."""
@@ -194,6 +194,24 @@ ASSUAN_ANSWER_LINES: Final = 64
 
 ASSUAN_DATA_BYTES: Final = 512
 """What somebody typed, before it is looked at: four times the longest PIN."""
+
+ASSERTION_BYTES: Final = 8192
+"""The assertion of a logon: an RSA-16384 signature takes 2.7 KiB of it, names and the rest a few
+hundred bytes."""
+
+ASSERTION_SECONDS: Final = 60
+"""How long an assertion may be good: it is made for one logon, and used at once."""
+
+ASSERTION_LEEWAY_SECONDS: Final = 5
+"""By so much the clocks of who made an assertion and who checks it may differ."""
+
+LOGON_NONCES: Final = 1024
+"""Nonces that were given out and are still good: so many logons at once."""
+
+LOGON_NONCE_SECONDS: Final = 60.0
+"""How long a nonce is good: somebody types a PIN meanwhile."""
+
+LOGON_NONCE_BYTES: Final = 32
 
 # --- backups -----------------------------------------------------------------------------------
 

@@ -1,9 +1,15 @@
-"""What a pinentry answers, and the configuration that names it."""
+"""What a pinentry answers, the configuration that names it, and what a logon shows."""
 
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+from keyiso.passport.assertion import LogonClaims, make_assertion, read_assertion
 from keyiso.passport.assuan import Assuan, AssuanError
 from keyiso.passport.pinentry import program_in
+from keyiso.passport.verifier import AssertionVerifier
 from keyiso.status import Status
-from tests.fuzz.parser import Parser, statuses
+from tests.fuzz.parser import Outcome, Parser, statuses
+from tests.passport.test_assertion import AUDIENCE, HELD, USER
+from tests.unit.fake_clock import FakeClock
 
 _PIECE = 7
 """Bytes that come at a time, so that lines end within pieces and pieces within lines."""
@@ -28,6 +34,35 @@ def converse(data: bytes) -> None:
         assuan.wipe()
 
 
+NOW = int(FakeClock().time())
+CLAIMS = LogonClaims(iss=USER, aud=AUDIENCE, iat=NOW, exp=NOW + 60, request_nonce="6e" * 32)
+TOKENS = [make_assertion(held, CLAIMS) for held in HELD.values()]
+
+
+def believe(data: bytes) -> None:
+    """Whoever sends it, one verifier believes one token."""
+    verifier = AssertionVerifier(AUDIENCE, FakeClock(), lambda size: b"n" * size)
+    verifier.begin(USER)
+    verifier.verify(data, USER, HELD["ECDSA_P256"].public_key())
+    assert data == TOKENS[1]
+
+
+def read_parts(data: bytes) -> None:
+    """JSON that came whole."""
+    header, _, claims = data.partition(b"\n")
+    read_assertion(b".".join((_encoded(header), _encoded(claims), b"AAAA")))
+
+
+def _encoded(json: bytes) -> bytes:
+    return urlsafe_b64encode(json).rstrip(b"=")
+
+
+GOOD_PARTS = [
+    b"\n".join(urlsafe_b64decode(one + b"==") for one in token.split(b".")[:2]) for token in TOKENS
+]
+DEEP: dict[Outcome, bytes] = {RecursionError: b'{"alg":"","kid":"","x":' + b"[" * 4000}
+NO_ASSERTION = statuses(Status.NTE_BAD_DATA, Status.KEYISO_E_LIMIT)
+
 PARSERS = [
     Parser(
         "an answer of pinentry",
@@ -46,5 +81,14 @@ PARSERS = [
         program_in,
         [b"# ours\npinentry-program /usr/bin/pinentry-tty\nmax-cache-ttl 60\n"],
         frozenset(),
+    ),
+    Parser("an assertion", read_assertion, TOKENS, NO_ASSERTION),
+    Parser("what an assertion says", read_parts, [*GOOD_PARTS, *DEEP.values()], NO_ASSERTION, DEEP),
+    Parser(
+        "an assertion, believed",
+        believe,
+        TOKENS,
+        NO_ASSERTION
+        | statuses(Status.NTE_BAD_SIGNATURE, Status.NTE_BAD_ALGID, Status.ERROR_LOGON_FAILURE),
     ),
 ]
