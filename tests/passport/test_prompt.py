@@ -27,6 +27,17 @@ ENTERS = {"tty": b"\n", "curses": b"\r"}
 """What the key Enter sends, and curses wants to see."""
 
 
+def script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}")
+    path.chmod(0o755)
+    return str(path)
+
+
+ANSWERING = """echo "OK ready"
+while read -r line; do case "$line" in GETPIN) %s ;; *) echo OK ;; esac; done
+"""
+
+
 @pytest.fixture(params=["terminal", "tty", "curses"])
 def way(request: pytest.FixtureRequest) -> str:
     """The terminal itself, and two pinentries that ask on one."""
@@ -191,7 +202,7 @@ def test_what_others_write_cannot_command_the_terminal(way: str) -> None:
 
 
 def test_without_any_way_it_is_a_silent_context() -> None:
-    with sitting(terminal=False, program=NONE) as one:
+    with sitting({"DISPLAY": ":0"}, terminal=False, program=NONE) as one:
         outcome = one.outcome()
         assert outcome["status"] == Status.NTE_SILENT_CONTEXT
         assert NONE in outcome["cause"]
@@ -205,24 +216,19 @@ def test_a_pinentry_that_has_nowhere_to_ask_is_passed_over() -> None:
     with sitting(terminal=False, program=program) as one:
         outcome = one.outcome()
         assert outcome["status"] == Status.NTE_SILENT_CONTEXT
-        assert program in outcome["cause"]
+        assert "no desktop" in outcome["cause"]
+
+
+def test_a_desktop_needs_no_terminal(tmp_path: Path) -> None:
+    program = script(tmp_path / "pinentry", ANSWERING % "echo D 482915; echo OK")
+    with sitting({"WAYLAND_DISPLAY": "wayland-0"}, terminal=False, program=program) as one:
+        assert one.outcome() == typed(b"482915")
 
 
 def test_a_silent_prompt_asks_nobody_even_where_it_could() -> None:
     with sitting(silent=True) as one:
         assert one.outcome()["status"] == Status.NTE_SILENT_CONTEXT
         assert b"PIN" not in one.watch()
-
-
-def script(path: Path, text: str) -> str:
-    path.write_text(f"#!/bin/sh\n{text}")
-    path.chmod(0o755)
-    return str(path)
-
-
-ANSWERING = """echo "OK ready"
-while read -r line; do case "$line" in GETPIN) %s ;; *) echo OK ;; esac; done
-"""
 
 
 @pytest.mark.parametrize(
@@ -242,7 +248,7 @@ def test_a_broken_pinentry_leaves_the_terminal(tmp_path: Path, answering: str, t
         one.wait_for("PIN: ")
         one.type(PIN + b"\n")
         assert one.outcome() == typed(PIN)
-    with sitting(program=program, terminal=False) as one:
+    with sitting({"DISPLAY": ":0"}, program=program, terminal=False) as one:
         assert told in one.outcome()["cause"]
 
 
@@ -275,6 +281,7 @@ done
 
 def test_a_pinentry_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keyiso.limits.PINENTRY_ANSWER_SECONDS", 0.2)
+    monkeypatch.setenv("DISPLAY", ":0")
     pid = tmp_path / "pid"
     program = script(tmp_path / "pinentry", f"echo $$ >{pid}; exec sleep 1000")
     with pytest.raises(NCryptError) as caught:

@@ -23,6 +23,9 @@ _TIMED_OUT: Final = 62
 _CANCELLED: Final = (99, 114, 198)
 """In libgpg-error: cancelled, not confirmed, fully cancelled."""
 
+_WINDOWS: Final = ("DISPLAY", "WAYLAND_DISPLAY", "DBUS_SESSION_BUS_ADDRESS")
+"""One of them is set where a pinentry may find a desktop."""
+
 _SYSTEM_CONFIG: Final = Path("/etc/gnupg/gpg-agent.conf")
 _WRITABLE_BY_OTHERS: Final = 0o022
 
@@ -112,18 +115,20 @@ def _running(program: str, environ: Mapping[str, str]) -> Iterator[_Running]:
         env=environ,
     ) as process:
         try:
-            with _terminal_kept(process):
+            with _terminal_kept(process, environ):
                 yield _Running(process)
         finally:
             process.kill()
 
 
 @contextmanager
-def _terminal_kept(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _terminal_kept(process: subprocess.Popen[bytes], environ: Mapping[str, str]) -> Iterator[None]:
     try:
         terminal = os.open(CONTROLLING_TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
-        yield  # a pinentry with a window needs none
+        if not any(map(environ.get, _WINDOWS)):  # pinentry-tty would say that somebody cancelled
+            raise CannotAskError("there is no desktop") from None
+        yield
         return
     try:
         with kept(terminal, process.kill):
