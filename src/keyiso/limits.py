@@ -213,6 +213,13 @@ LOGON_NONCE_SECONDS: Final = 60.0
 
 LOGON_NONCE_BYTES: Final = 32
 
+LOGON_USER_BYTES: Final = 255
+"""A user's name, as Linux has it (LOGIN_NAME_MAX, with a zero)."""
+
+PAM_LOGON_SECONDS: Final = 25.0
+"""How long a logon may take that PAM waits for: pam_exec would wait for ever, and login(1) gives
+somebody a minute for all of it, the typing and a password after this included."""
+
 # --- backups -----------------------------------------------------------------------------------
 
 BACKUP_MANIFEST_BYTES: Final = 0x100000
