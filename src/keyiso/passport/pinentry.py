@@ -83,7 +83,7 @@ class _Running:
     """A pinentry process, and how long it may take."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101
+        assert process.stdin is not None and process.stdout is not None  # noqa: S101 (they are)
         self._input: Final = process.stdin.fileno()
         self._output: Final = process.stdout.fileno()
         self._until = 0.0
