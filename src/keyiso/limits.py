@@ -177,6 +177,12 @@ PIN_KEY_SECONDS: Final = 600.0
 PROMPT_SECONDS: Final = 300.0
 """How long a prompt does wait: half as long as the key is kept that its PIN is sealed to."""
 
+PROMPT_CHARACTERS: Final = 500
+"""Of a text in a prompt, which may come from others: some lines of a dialog."""
+
+PROMPT_LINES: Final = 8
+"""And its lines: a dialog on a terminal needs a dozen of the 24 besides."""
+
 PROMPT_ROUNDS: Final = 3
 """How often one prompt asks when what was typed is no PIN, or was typed differently twice."""
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from keyiso import limits
 from keyiso.errors import NCryptError
-from keyiso.passport.dialogue import PinQuestion
+from keyiso.passport.dialogue import PinQuestion, shown
 from keyiso.passport.pinentry import Pinentry, pinentry_program, program_in
 from keyiso.passport.prompt import PinPrompt, pin_prompt
 from keyiso.passport.terminal import Terminal
@@ -139,17 +140,24 @@ def test_a_signal_ends_the_program_and_the_terminal_is_as_before(
         wait_until(lambda: one.processes == {one.process.pid}, "the end of the pinentry")
 
 
-def test_a_stopped_program_shows_what_is_typed_and_hides_it_again() -> None:
-    with sitting(program=NONE, job=True) as one:
-        one.wait_for("PIN: ")
-        one.type(b"secret\x1a")
-        wait_until(lambda: state_of(one.pid_of_job) == "T", "the stop")
+def test_a_stopped_program_shows_what_is_typed_and_hides_it_again(way: str) -> None:
+    with sitting(program=program_of(way), job=True) as one:
+        one.wait_for(prompt_of(way))
+        job = one.pid_of_job
+        one.type(b"\x1a")
+        wait_until(lambda: one.processes == {one.process.pid, *stopped(one)}, "the stop")
         assert one.echo
-        os.kill(one.pid_of_job, signal.SIGCONT)
-        one.wait_for("PIN: ", times=2)
-        one.type(PIN + b"\n")
+        os.killpg(job, signal.SIGCONT)
+        wait_until(lambda: not stopped(one) and not one.echo, "what is typed to be hidden")
+        one.wait_for(prompt_of(way), times=1 if way == "tty" else 2)
+        one.type(PIN + enter(way))
         assert one.outcome() == typed(PIN)
         assert one.echo
+        assert PIN not in one.watch()
+
+
+def stopped(one: Sitting) -> set[int]:
+    return {pid for pid in one.processes if state_of(pid) == "T"}
 
 
 def state_of(pid: int) -> str:
@@ -196,6 +204,19 @@ def test_a_wrong_pin_is_told_with_the_attempts_that_are_left(way: str) -> None:
     with sitting(program=program_of(way), left=3) as one:
         one.wait_for(prompt_of(way))
         wait_until(lambda: b"3 more wrong ones" in one.watch(), "the attempts left")
+
+
+@pytest.mark.parametrize("text", ["key " * 1000, "key\n" * 1000, ("key " * 20 + "\n") * 20])
+def test_what_others_write_is_cut(way: str, text: str) -> None:
+    with sitting(program=program_of(way), text=text) as one:
+        one.wait_for(prompt_of(way))
+        assert 0 < one.watch().count(b"key") <= limits.PROMPT_CHARACTERS / 4
+        one.type(PIN + enter(way))
+        assert one.outcome() == typed(PIN)
+
+
+def test_a_line_that_others_write_is_cut() -> None:
+    assert shown("k" * 1000) == "k" * limits.PROMPT_CHARACTERS
 
 
 def test_what_others_write_cannot_command_the_terminal(way: str) -> None:

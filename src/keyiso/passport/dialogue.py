@@ -4,6 +4,7 @@ import unicodedata
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from keyiso import limits
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 
@@ -22,11 +23,6 @@ class PinQuestion:
     prompt: str = "PIN"
     trouble: str = ""
     """What was wrong with the last one: `wrong_pin`."""
-
-    def lines(self) -> list[str]:
-        """The trouble and the description as they may be shown."""
-        text = "\n".join(filter(None, (self.trouble, self.description)))
-        return [shown(line) for line in text.splitlines()]
 
 
 class PinSource(Protocol):
@@ -54,10 +50,17 @@ def wrong_pin(attempts_left: int) -> str:
 
 
 def shown(text: str) -> str:
-    """One line of it without characters that do anything else than show."""
+    """As one line, without characters that do anything else than show, and not too long."""
     return "".join(
-        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(one) in _HIDDEN else one for one in text
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(one) in _HIDDEN else one
+        for one in text[: limits.PROMPT_CHARACTERS]
     )
+
+
+def shown_lines(text: str) -> str:
+    """The same, and lines stay lines."""
+    lines = text[: limits.PROMPT_CHARACTERS].splitlines()
+    return "\n".join(map(shown, lines[: limits.PROMPT_LINES]))
 
 
 def cancelled() -> NCryptError:

@@ -15,7 +15,14 @@ from keyiso import limits
 from keyiso.crypto.pin import wipe
 from keyiso.errors import NCryptError
 from keyiso.passport.assuan import Assuan, AssuanError
-from keyiso.passport.dialogue import CannotAskError, PinQuestion, cancelled, shown, timed_out
+from keyiso.passport.dialogue import (
+    CannotAskError,
+    PinQuestion,
+    cancelled,
+    shown,
+    shown_lines,
+    timed_out,
+)
 from keyiso.passport.terminal import CONTROLLING_TERMINAL
 from keyiso.passport.terminal_state import kept
 
@@ -71,9 +78,9 @@ class Pinentry:
         _ask_if_known(assuan, "SETTIMEOUT", str(max(1, int(timeout))))
         for command, text in (
             ("SETTITLE", "keyiso"),
-            ("SETDESC", _lines(question.description)),
+            ("SETDESC", shown_lines(question.description)),
             ("SETPROMPT", shown(question.prompt)),
-            ("SETERROR", _lines(question.trouble)),
+            ("SETERROR", shown_lines(question.trouble)),
         ):
             if text:
                 wipe(assuan.ask(command, text))
@@ -150,10 +157,6 @@ def _ask_if_known(assuan: Assuan, command: str, text: str) -> None:
     """Pinentries differ in what they can be told."""
     with suppress(AssuanError):
         wipe(assuan.ask(command, text))
-
-
-def _lines(text: str) -> str:
-    return "\n".join(map(shown, text.splitlines()))
 
 
 # --- which program ----------------------------------------------------------------------------

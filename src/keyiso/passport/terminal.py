@@ -7,7 +7,14 @@ from typing import Final
 
 from keyiso import limits
 from keyiso.crypto.pin import wipe
-from keyiso.passport.dialogue import CannotAskError, PinQuestion, cancelled, shown, timed_out
+from keyiso.passport.dialogue import (
+    CannotAskError,
+    PinQuestion,
+    cancelled,
+    shown,
+    shown_lines,
+    timed_out,
+)
 from keyiso.passport.terminal_state import no_echo
 
 CONTROLLING_TERMINAL: Final = "/dev/tty"
@@ -37,7 +44,8 @@ class Terminal:
 
 def _asked(terminal: int, question: PinQuestion, timeout: float) -> bytearray:
     def show() -> None:
-        text = "\n".join([*question.lines(), f"{shown(question.prompt)}: "])
+        texts = (shown_lines(question.trouble), shown_lines(question.description))
+        text = "\n".join([*filter(None, texts), f"{shown(question.prompt)}: "])
         os.write(terminal, text.encode(errors="replace"))
 
     typed = bytearray(_LINE_BYTES)

@@ -47,20 +47,34 @@ def no_echo(terminal: int, again: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def kept(terminal: int, end: Callable[[], object]) -> Iterator[None]:
-    """Another program uses the terminal. After the block, and before a signal ends this process,
-    ``end`` is called and the terminal is as it was.
+    """Another program, which is stopped and goes on together with this one, hides what is typed.
+
+    After the block, and before a signal ends this process, ``end`` is called and the terminal is
+    as it was.
     """
     before = termios.tcgetattr(terminal)
 
-    def put_back() -> None:
-        end()
+    def show() -> None:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)
 
-    with around_signals(ENDING, put_back, lambda: None):
+    def end_and_show() -> None:
+        end()
+        show()
+
+    def hide_again() -> None:
+        now = termios.tcgetattr(terminal)
+        if now[_LOCAL_MODES] & termios.ECHO:  # not every program does it by itself
+            now[_LOCAL_MODES] &= ~termios.ECHO
+            termios.tcsetattr(terminal, termios.TCSADRAIN, now)
+
+    with (
+        around_signals(ENDING, end_and_show, lambda: None),
+        around_signals(STOPPING, show, hide_again),
+    ):
         try:
             yield
         finally:
-            put_back()
+            end_and_show()
 
 
 @contextmanager
