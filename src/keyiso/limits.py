@@ -174,6 +174,58 @@ PIN_KEYS_PER_USER: Final = 16
 PIN_KEY_SECONDS: Final = 600.0
 """How long a prompt may wait for somebody to type."""
 
+PROMPT_SECONDS: Final = 300.0
+"""How long a prompt does wait: half as long as the key is kept that its PIN is sealed to."""
+
+PROMPT_CHARACTERS: Final = 500
+"""Of a text in a prompt, which may come from others: some lines of a dialog."""
+
+PROMPT_LINES: Final = 8
+"""And its lines: a dialog on a terminal needs a dozen of the 24 besides."""
+
+PROMPT_ROUNDS: Final = 3
+"""How often one prompt asks when what was typed is no PIN, or was typed differently twice."""
+
+PINENTRY_ANSWER_SECONDS: Final = 10.0
+"""How long a pinentry may take for everything but the typing; then another way is tried."""
+
+PINENTRY_CONFIG_BYTES: Final = 0x10000
+"""64 KiB of gpg-agent.conf are searched for a pinentry's name; such files have a dozen lines."""
+
+ASSUAN_LINE_BYTES: Final = 1000
+"""A line of Assuan without its end, as the protocol has it."""
+
+ASSUAN_ANSWER_LINES: Final = 64
+"""Lines of one answer: a pinentry sends the data, a status or two, and comments."""
+
+ASSUAN_DATA_BYTES: Final = 512
+"""What somebody typed, before it is looked at: four times the longest PIN."""
+
+ASSERTION_BYTES: Final = 8192
+"""The assertion of a logon: an RSA-16384 signature takes 2.7 KiB of it, names and the rest a few
+hundred bytes."""
+
+ASSERTION_SECONDS: Final = 60
+"""How long an assertion may be good: it is made for one logon, and used at once."""
+
+ASSERTION_LEEWAY_SECONDS: Final = 5
+"""By so much the clocks of who made an assertion and who checks it may differ."""
+
+LOGON_NONCES: Final = 1024
+"""Nonces that were given out and are still good: so many logons at once."""
+
+LOGON_NONCE_SECONDS: Final = 60.0
+"""How long a nonce is good: somebody types a PIN meanwhile."""
+
+LOGON_NONCE_BYTES: Final = 32
+
+LOGON_USER_BYTES: Final = 255
+"""A user's name, as Linux has it (LOGIN_NAME_MAX, with a zero)."""
+
+PAM_LOGON_SECONDS: Final = 25.0
+"""How long a logon may take that PAM waits for: pam_exec would wait for ever, and login(1) gives
+somebody a minute for all of it, the typing and a password after this included."""
+
 # --- backups -----------------------------------------------------------------------------------
 
 BACKUP_MANIFEST_BYTES: Final = 0x100000

@@ -56,6 +56,7 @@ class Status(enum.IntEnum):
     ERROR_NOT_FOUND = 1168, "The element was not found."
     ERROR_CANCELLED = 1223, "The user cancelled the operation."
     ERROR_LOGON_FAILURE = 1326, "The user name or the credential is wrong."
+    ERROR_TIMEOUT = 1460, "Nobody answered in time."
     ERROR_ACCOUNT_LOCKED_OUT = 1909, "The account is locked."
 
     # The key storage statuses (winerror.h, facility 9).

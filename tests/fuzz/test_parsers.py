@@ -13,6 +13,7 @@ from tests.fuzz import (
     input_parsers,
     key_parsers,
     passport_parsers,
+    prompt_parsers,
     root_parsers,
     wire_parsers,
 )
@@ -28,6 +29,7 @@ PARSERS = [
     *input_parsers.PARSERS,
     *root_parsers.PARSERS,
     *passport_parsers.PARSERS,
+    *prompt_parsers.PARSERS,
 ]
 
 
