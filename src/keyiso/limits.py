@@ -174,6 +174,17 @@ PIN_KEYS_PER_USER: Final = 16
 PIN_KEY_SECONDS: Final = 600.0
 """How long a prompt may wait for somebody to type."""
 
+TICKETS_PER_USER: Final = 16
+"""Right PINs of one user whose secret waits in the trustlet for a key: as many as prompts."""
+
+TICKETS: Final = 256
+"""The same of all users."""
+
+TICKET_SECONDS: Final = 60.0
+"""How long it waits: a key is made or loaded right after the PIN, but for RSA of many bits."""
+
+TICKET_BYTES: Final = 16
+
 # --- backups -----------------------------------------------------------------------------------
 
 BACKUP_MANIFEST_BYTES: Final = 0x100000

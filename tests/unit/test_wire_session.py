@@ -261,7 +261,8 @@ NUMBERS = {
     "link": (
         "AddChannel Load Generate Import GetWorkerImportKey Revoke GetWorkerStatus Authenticate"
         " RenewLease SealProperty OpenProperty ChangeAccess TakeUses GetWorkerIsolation"
-        " GetChannels"
+        " GetChannels _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin"
+        " GetContainer"
     ),
     "pair": "ShareRoots",
     "supervision": "GetSupervisorStatus Stop ReplacePairs",

@@ -7,15 +7,17 @@ a socket pair for every key channel, by the KeyIso service.
 
 import os
 import socket
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
 from keyiso import limits
 from keyiso.crypto.algorithms import takes_long_to_generate
+from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.import_seal import takes_long_to_validate
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.quotas import Quotas
 from keyiso.server.background import Background
-from keyiso.server.connection import DONE, Connection, Endpoint
+from keyiso.server.connection import DONE, Connection, Endpoint, Handler
 from keyiso.server.identity import Identity
 from keyiso.server.listener import Listener
 from keyiso.server.loop import Loop
@@ -68,6 +70,16 @@ from keyiso.wire.link import (
     Uses,
 )
 from keyiso.wire.messages import Call
+from keyiso.wire.passport import (
+    PASSPORT_FEATURE,
+    AttemptPin,
+    ChangePin,
+    EnrolPin,
+    GetContainer,
+    MakePinKey,
+    ResetPin,
+    TicketUse,
+)
 from keyiso.wire.results import (
     Done,
     Isolation,
@@ -80,6 +92,17 @@ from keyiso.wire.results import (
 _NOT_ISOLATED: Final = Isolation("unavailable", "this worker keeps software keys")
 
 _KeyOperation = Sign | SignBatch | Decrypt | Derive | Encipher | Decipher | ExportPrivate
+
+
+class PassportDesk(Protocol):
+    """What a worker has that serves Passport besides: `keyiso.trustlet.passport.desk`."""
+
+    @property
+    def handlers(self) -> Mapping[type, Handler]:
+        """Of Passport's operations."""
+
+    def redeem(self, ticket: bytes, owner: int, use: TicketUse) -> ContainerSecret:
+        """The secret of a user's container. Raises ``KEYISO_E_STALE`` and ``NTE_PERM``."""
 
 
 class Worker:
@@ -96,10 +119,12 @@ class Worker:
         cache: KeyCache | None = None,
         background: Background | None = None,
         isolation: Isolation = _NOT_ISOLATED,
+        passport: PassportDesk | None = None,
     ) -> None:
         """An armed worker brings a cache whose memory cannot grow, the one thread that was started
         before it was armed, and what was found when it was.
         """
+        self._passport = passport
         self._isolation = isolation
         self._loop = loop
         self._identity = identity
@@ -162,11 +187,16 @@ class Worker:
                 TakeUses: self._take_uses,
                 GetWorkerIsolation: self._get_isolation,
                 GetChannels: self._get_channels,
+                **(self._passport.handlers if self._passport else _NO_PASSPORT),
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=self._admit_keyiso,
             passes_descriptors=True,
-            features=(USES_FEATURE, CHANNELS_FEATURE),
+            features=(
+                USES_FEATURE,
+                CHANNELS_FEATURE,
+                *((PASSPORT_FEATURE,) if self._passport else ()),
+            ),
             make_room=self._cache.make_room,
         )
         return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
@@ -392,6 +422,15 @@ class Worker:
             self._channels.pop(channel.state.channel_id, None)
             self._shares.connections.give_back(channel.state.uid)
             self._by_connection.give_back(channel.state.connection_id)
+
+
+def _no_passport(connection: Connection, call: Call[Any]) -> Done:
+    raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "this worker has no Passport containers")
+
+
+_NO_PASSPORT: Final[Mapping[type, Handler]] = dict.fromkeys(
+    (MakePinKey, EnrolPin, AttemptPin, ChangePin, ResetPin, GetContainer), _no_passport
+)
 
 
 def _stream(descriptor: int) -> socket.socket:

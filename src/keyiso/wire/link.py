@@ -5,6 +5,7 @@ from typing import Final
 from keyiso.crypto.key_header import AccessEntry, KeyHeader, Scope
 from keyiso.wire.key_terms import KeyGrant, KeyTerms
 from keyiso.wire.messages import Operation, Result
+from keyiso.wire.passport import PassportOperation
 from keyiso.wire.results import (
     Done,
     Isolation,
@@ -202,4 +203,5 @@ LinkOperation = (
     | TakeUses
     | GetWorkerIsolation
     | GetChannels
+    | PassportOperation
 )
