@@ -1,5 +1,5 @@
-"""Which protector a container gets: that of the TPM with which the machine is enrolled, if the worker
-can reach it."""
+"""Which protector a container gets: that of the TPM with which the machine is enrolled, if the
+worker can reach it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +72,8 @@ def test_without_the_tpm_its_containers_are_closed_and_new_ones_say_what_they_ha
     assert status_in(of_the_tpm.attempt(RIGHT)) == Status.NTE_DEVICE_NOT_FOUND
     assert status_in(of_the_tpm.reset(NEW)) == Status.NTE_DEVICE_NOT_FOUND
     assert later.enrol().protector == "software"
+    swtpm.boot()
+    assert of_the_tpm.attempt(RIGHT) == Ticket(b"")
 
 
 def test_a_container_of_a_file_goes_to_the_tpm_when_its_pin_is_changed(
