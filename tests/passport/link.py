@@ -1,6 +1,7 @@
 """Passport's operations as they are sent, to the worker that has the containers or to KeyIso."""
 
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +9,9 @@ from typing import Any
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_seal import PinTerms, Purpose, seal_pin
 from keyiso.paths import Instance
-from keyiso.wire.messages import Failure
+from keyiso.wire.channel import Ping
+from keyiso.wire.link import AddChannel
+from keyiso.wire.messages import Call, Failure, Return
 from keyiso.wire.passport import (
     AttemptPin,
     ChangePin,
@@ -19,7 +22,7 @@ from keyiso.wire.passport import (
     SealedPin,
     TicketUse,
 )
-from tests.conformance.raw_client import RawClient
+from tests.conformance.raw_client import RawClient, message
 
 RIGHT, WRONG, NEW = "482915", "573926", "684037"
 GENERATOR = "software-generator"
@@ -66,6 +69,19 @@ def at_the_worker(instance: Instance) -> Iterator[RawClient]:
     with RawClient.at(instance.workers / f"{GENERATOR}.sock") as client:
         client.hello()
         yield client
+
+
+def attached(client: RawClient, uid: int) -> tuple[RawClient, bytes]:
+    """A key channel of a user to the worker, and its id."""
+    ours, theirs = socket.socketpair()
+    channel_id = os.urandom(16)
+    call = Call(1 << 20, AddChannel(channel_id, uid))
+    with theirs:
+        socket.send_fds(client.socket, [message(call)], [theirs.fileno()])
+    assert isinstance(client.receive(), Return)
+    channel = RawClient(ours, Ping())
+    channel.hello()
+    return channel, channel_id
 
 
 def status_in(answer: Any) -> int:

@@ -24,7 +24,7 @@ from keyiso.server.loop import Loop
 from keyiso.server.peer import Peer
 from keyiso.server.shares import Share, Shares
 from keyiso.status import Status
-from keyiso.trustlet.engine import Engine, LoadedKey
+from keyiso.trustlet.engine import ContainerOpener, Engine, LoadedKey, needs_pin
 from keyiso.trustlet.key_cache import KeyCache
 from keyiso.trustlet.uses import ChannelUser, UseCounts
 from keyiso.wire.channel import (
@@ -101,8 +101,12 @@ class PassportDesk(Protocol):
     def handlers(self) -> Mapping[type, Handler]:
         """Of Passport's operations."""
 
-    def redeem(self, ticket: bytes, owner: int, use: TicketUse) -> ContainerSecret:
-        """The secret of a user's container. Raises ``KEYISO_E_STALE`` and ``NTE_PERM``."""
+    def redeem(
+        self, ticket: bytes, owner: int, use: TicketUse, container_id: bytes = b""
+    ) -> ContainerSecret:
+        """The secret of a container, by default the user's own. Raises ``KEYISO_E_STALE`` and
+        ``NTE_PERM``.
+        """
 
 
 class Worker:
@@ -249,19 +253,36 @@ class Worker:
         if channel is None or channel.state.uid != operation.uid:
             raise ncrypt_error(Status.KEYISO_E_STALE, "the caller has no such key channel here")
         self._cache.make_room()
-        key = self._engine.unseal(operation.blob)
+        key = self._engine.unseal(operation.blob, self._opener(operation))
         return Opened(self._cache.add(channel, operation.uid, key), key.header)
 
+    def _opener(self, operation: Load) -> ContainerOpener:
+        """What opens the Passport container that the key may be in."""
+        passport, ticket, uid = self._passport, operation.ticket, operation.uid
+        if passport is None or not ticket:
+            return needs_pin
+        return lambda container_id: passport.redeem(ticket, uid, "use", container_id)
+
     def _authenticate(self, connection: Connection, call: Call[Authenticate]) -> Authenticated:
-        return Authenticated(self._engine.unseal(call.operation.blob).header)
+        return Authenticated(self._engine.authenticate(call.operation.blob))
 
     async def _generate(self, connection: Connection, call: Call[Generate]) -> Sealed:
         operation = call.operation
         terms = operation.terms
+        container = None
+        if operation.ticket:
+            container = self._redeemed(operation.ticket, terms.owner)
         long = takes_long_to_generate(terms.algorithm, terms.bits)
         return await self._beside(long).run(
-            lambda: self._engine.generate(terms, operation.grant), lambda: connection.open
+            lambda: self._engine.generate(terms, operation.grant, container),
+            lambda: connection.open,
         )
+
+    def _redeemed(self, ticket: bytes, owner: int) -> ContainerSecret:
+        """The secret for a new key."""
+        if self._passport is None:
+            raise _without_passport()
+        return self._passport.redeem(ticket, owner, "create")
 
     async def _import(self, connection: Connection, call: Call[Import]) -> Sealed:
         operation = call.operation
@@ -424,8 +445,12 @@ class Worker:
             self._by_connection.give_back(channel.state.connection_id)
 
 
+def _without_passport() -> NCryptError:
+    return ncrypt_error(Status.NTE_NOT_SUPPORTED, "this worker has no Passport containers")
+
+
 def _no_passport(connection: Connection, call: Call[Any]) -> Done:
-    raise ncrypt_error(Status.NTE_NOT_SUPPORTED, "this worker has no Passport containers")
+    raise _without_passport()
 
 
 _NO_PASSPORT: Final[Mapping[type, Handler]] = dict.fromkeys(

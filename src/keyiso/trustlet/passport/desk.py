@@ -89,9 +89,14 @@ class Desk:
             }
         )
 
-    def redeem(self, ticket: bytes, owner: int, use: TicketUse) -> ContainerSecret:
-        """The secret of a user's container, for a ticket. Raises what `Tickets.take` does."""
-        return self._tickets.take(ticket, TicketTerms(owner, container_of(owner), use))
+    def redeem(
+        self, ticket: bytes, owner: int, use: TicketUse, container_id: bytes = b""
+    ) -> ContainerSecret:
+        """The secret of a container, by default the user's own, for a ticket. Raises what
+        `Tickets.take` does.
+        """
+        terms = TicketTerms(owner, container_id or container_of(owner), use)
+        return self._tickets.take(ticket, terms)
 
     def _make_pin_key(self, connection: Connection, call: Call[MakePinKey]) -> PinKey:
         operation = call.operation
