@@ -1,0 +1,275 @@
+"""Passport as a program uses it, with real services that are killed under it."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from keyiso.client.binding import Binding, bind_process
+from keyiso.client.passport import (
+    change_pin,
+    create_passport_key,
+    enrol_pin,
+    find_passport_key,
+    get_container,
+    reset_pin,
+    sign_with_pin,
+    try_pin,
+)
+from keyiso.client.reference import KeyReference
+from keyiso.client.request import Links, Request, Settings
+from keyiso.client.trouble import Broken, Trouble
+from keyiso.crypto.pin import Pin
+from keyiso.crypto.public_keys import load_public_key
+from keyiso.crypto.signatures import NO_PADDING, verify_digest
+from keyiso.errors import Hop
+from keyiso.status import Status
+from keyiso.wire.control import GetServiceStatus
+from tests.conformance.statuses import fails
+from tests.instance import RunningInstance
+from tests.passport.link import GENERATOR, NEW, RIGHT, WRONG
+from tests.waiting import wait_until
+
+DIGEST = b"d" * 32
+
+
+def pin(text: str) -> Pin:
+    return Pin(bytearray(text, "ascii"))
+
+
+@pytest.fixture
+def binding(instance: RunningInstance) -> Binding:
+    """Of a user who has a container."""
+    made = bind_process(os.environ)
+    enrol_pin(made, pin(RIGHT))
+    return made
+
+
+def left(binding: Binding) -> int:
+    return get_container(binding).attempts_left
+
+
+def check(key: KeyReference, signature: bytes) -> None:
+    verify_digest(load_public_key(key.header.public_key), DIGEST, signature, NO_PADDING)
+
+
+def loaded_keys(binding: Binding) -> int:
+    return sum(one.loaded_keys for one in binding.control(GetServiceStatus()).workers)
+
+
+def test_a_life_of_a_container(instance: RunningInstance) -> None:
+    binding = bind_process(os.environ)
+    with fails(Status.NTE_NOT_FOUND):
+        get_container(binding)
+    with fails(Status.NTE_NOT_FOUND):
+        try_pin(binding, pin(RIGHT))
+    state = enrol_pin(binding, pin(RIGHT))
+
+    assert (state.protector, state.attempts_left) == ("software", 5)
+    with fails(Status.NTE_EXISTS):
+        enrol_pin(binding, pin(NEW))
+    with fails(Status.NTE_INCORRECT_PASSWORD):
+        try_pin(binding, pin(WRONG))
+    assert left(binding) == 4
+    with fails(Status.NTE_VALIDATION_FAILED):
+        change_pin(binding, pin(RIGHT), pin("111111"))
+    assert left(binding) == 4
+    change_pin(binding, pin(RIGHT), pin(NEW))
+    try_pin(binding, pin(NEW))
+    reset_pin(binding, pin(RIGHT))
+    try_pin(binding, pin(RIGHT))
+
+
+def test_a_key_signs_for_the_right_pin_and_for_no_other(binding: Binding) -> None:
+    made = create_passport_key(binding, pin(RIGHT), "logon")
+    found = find_passport_key(binding, "logon")
+
+    assert found.names_the_same_key(made.header)
+    check(made, sign_with_pin(binding, pin(RIGHT), found, DIGEST, NO_PADDING))
+    with fails(Status.NTE_INCORRECT_PASSWORD):
+        sign_with_pin(binding, pin(WRONG), found, DIGEST, NO_PADDING)
+    with fails(Status.NTE_INCORRECT_PASSWORD):
+        create_passport_key(binding, pin(WRONG), "another")
+    with fails(Status.NTE_EXISTS):
+        create_passport_key(binding, pin(RIGHT), "logon")
+    change_pin(binding, pin(RIGHT), pin(NEW))
+    check(made, sign_with_pin(binding, pin(NEW), found, DIGEST, NO_PADDING))
+
+
+def test_a_key_that_is_open_for_one_signature_is_not_left_open(binding: Binding) -> None:
+    """No worker keeps it when the signature is there."""
+    made = create_passport_key(binding, pin(RIGHT), "logon")
+    sign_with_pin(binding, pin(RIGHT), made, DIGEST, NO_PADDING)
+
+    wait_until(lambda: loaded_keys(binding) == 0, "the end of the channel")
+    assert made.location is not None
+    with fails(Status.NTE_UI_REQUIRED):
+        binding.open(made.location)
+
+
+def test_a_reset_loses_the_keys_and_a_replaced_key_is_noticed(binding: Binding) -> None:
+    made = create_passport_key(binding, pin(RIGHT), "logon")
+    reset_pin(binding, pin(NEW))
+    with fails(Status.NTE_BAD_DATA):
+        sign_with_pin(binding, pin(NEW), made, DIGEST, NO_PADDING)
+    again = create_passport_key(binding, pin(NEW), "logon", overwrite=True)
+
+    with fails(Status.NTE_BAD_KEYSET):
+        sign_with_pin(binding, pin(NEW), made, DIGEST, NO_PADDING)
+    assert sign_with_pin(binding, pin(NEW), again, DIGEST, NO_PADDING)
+
+
+def test_a_locked_container_answers_right_and_wrong_alike(binding: Binding) -> None:
+    for _ in range(5):
+        with fails(Status.NTE_INCORRECT_PASSWORD):
+            try_pin(binding, pin(WRONG))
+    for text in (RIGHT, WRONG):
+        with fails(Status.NTE_AUTHENTICATION_IGNORED):
+            try_pin(binding, pin(text))
+    state = get_container(binding)
+
+    assert state.attempts_left == 0
+    assert 0 < state.locked_seconds <= 60
+
+
+# --- kills ---------------------------------------------------------------------------------------
+
+
+class Killer:
+    """Kills a service at one step of a request: before it is asked for, or when it has answered and
+    the answer is lost."""
+
+    def __init__(self, instance: RunningInstance, victim: str, at: int, *, answered: bool) -> None:
+        self._instance = instance
+        self._victim = victim
+        self._at = at
+        self._answered = answered
+        self._steps = 0
+        self.has_killed = False
+
+    def request(self, settings: Settings, links: Links, function: str) -> Request:
+        killer = self
+
+        class Killed(Request):
+            def control(self, operation: Any) -> Any:
+                return killer.around(lambda: super(Killed, self).control(operation))
+
+            def on_channel(self, channel: Any, operation: Any) -> Any:
+                return killer.around(lambda: super(Killed, self).on_channel(channel, operation))
+
+        return Killed(settings, links, function)
+
+    def around(self, step: Callable[[], Any]) -> Any:
+        due, self._steps = self._steps == self._at, self._steps + 1
+        if due and not self._answered:
+            self._kill()
+        try:
+            return step()
+        finally:
+            if due and self._answered:
+                self._kill()
+                lost = Hop(self._victim, 0, "killed")
+                raise Broken(Trouble.CONTROL_ENDED, lost, "no answer came")
+
+    def _kill(self) -> None:
+        self._instance.kill(self._victim)
+        self.has_killed = True
+
+
+@pytest.fixture(params=["keyiso", GENERATOR])
+def victim(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def kills(
+    instance: RunningInstance, binding: Binding, victim: str
+) -> Iterator[tuple[Binding, Killer]]:
+    """A binding for each step that a function takes, under which the victim is killed there."""
+    for answered in (False, True):
+        at = 0
+        while True:
+            killer = Killer(instance, victim, at, answered=answered)
+            yield Binding(binding._settings, killer.request), killer
+            if not killer.has_killed:
+                break
+            at += 1
+        assert at >= 2
+
+
+def test_a_wrong_pin_is_counted_once_wherever_a_service_is_killed(
+    instance: RunningInstance, binding: Binding, victim: str
+) -> None:
+    for killed, _ in kills(instance, binding, victim):
+        with fails(Status.NTE_INCORRECT_PASSWORD):
+            try_pin(killed, pin(WRONG))
+        assert left(binding) == 4
+        try_pin(binding, pin(RIGHT))
+        assert left(binding) == 5
+
+
+def test_a_signature_comes_wherever_a_service_is_killed(
+    instance: RunningInstance, binding: Binding, victim: str
+) -> None:
+    key = create_passport_key(binding, pin(RIGHT), "logon")
+    for killed, _ in kills(instance, binding, victim):
+        check(key, sign_with_pin(killed, pin(RIGHT), key, DIGEST, NO_PADDING))
+        assert left(binding) == 5
+
+
+def test_a_key_is_made_once_wherever_a_service_is_killed(
+    instance: RunningInstance, binding: Binding, victim: str
+) -> None:
+    for number, (killed, _) in enumerate(kills(instance, binding, victim)):
+        key = create_passport_key(killed, pin(RIGHT), f"key {number}")
+        assert find_passport_key(binding, f"key {number}").names_the_same_key(key.header)
+    assert sign_with_pin(binding, pin(RIGHT), key, DIGEST, NO_PADDING)
+
+
+def test_a_change_is_made_wherever_a_service_is_killed(
+    instance: RunningInstance, binding: Binding, victim: str
+) -> None:
+    key = create_passport_key(binding, pin(RIGHT), "logon")
+    old, new = RIGHT, NEW
+    for killed, _ in kills(instance, binding, victim):
+        change_pin(killed, pin(old), pin(new))
+        old, new = new, old
+        assert left(binding) == 5
+    assert sign_with_pin(binding, pin(old), key, DIGEST, NO_PADDING)
+
+
+def test_an_enrolment_is_made_once_wherever_a_service_is_killed(
+    instance: RunningInstance, victim: str
+) -> None:
+    """A new container each time: the files of the one before are moved away."""
+    binding = bind_process(os.environ)
+    containers = instance.instance.containers
+    for number, (killed, _) in enumerate(kills(instance, binding, victim)):
+        if containers.exists():
+            containers.rename(containers.with_name(f"containers {number}"))
+        enrol_pin(killed, pin(RIGHT))
+        try_pin(binding, pin(RIGHT))
+
+
+def test_attempts_at_once_are_counted_exactly(
+    instance: RunningInstance, binding: Binding, victim: str
+) -> None:
+    """Also when a service is killed under all of them."""
+    answers: list[int] = []
+
+    def attempt() -> None:
+        with fails(Status.NTE_INCORRECT_PASSWORD) as caught:
+            try_pin(binding, pin(WRONG))
+        answers.append(caught.value.status)
+
+    threads = [threading.Thread(target=attempt) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    instance.kill(victim)
+    for thread in threads:
+        thread.join()
+
+    assert answers == [Status.NTE_INCORRECT_PASSWORD] * 4
+    assert left(binding) == 1
+    try_pin(binding, pin(RIGHT))
