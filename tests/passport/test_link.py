@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from keyiso.status import Status
-from keyiso.wire.messages import Welcome
+from keyiso.wire.link import GetWorkerStatus
+from keyiso.wire.messages import Call, Return, Welcome
 from keyiso.wire.passport import (
     AttemptPin,
     ContainerState,
@@ -15,7 +16,7 @@ from keyiso.wire.passport import (
     MakePinKey,
     Ticket,
 )
-from tests.conformance.raw_client import RawClient
+from tests.conformance.raw_client import RawClient, message
 from tests.instance import RunningInstance
 from tests.passport.link import (
     GENERATOR,
@@ -179,3 +180,44 @@ def test_what_is_stored_is_the_workers_own(instance: RunningInstance) -> None:
     assert modes == {"record": 0o600, "counters": 0o600}
     assert directory.stat().st_mode & 0o777 == 0o700
     assert directory.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_nobody_waits_for_an_attempt(enrolled: Prompt) -> None:
+    """What came after it is answered before it."""
+    attempt_id = os.urandom(16)
+    sealed = enrolled.sealed(RIGHT, "verify", attempt_id)
+    attempt = AttemptPin(enrolled.owner, attempt_id, sealed, "none")
+    enrolled.client.send(message(Call(501, attempt)) + message(Call(502, GetWorkerStatus())))
+    answers = [enrolled.client.receive() for _ in range(2)]
+
+    assert [type(one) for one in answers] == [Return, Return]
+    assert [one.call_id for one in answers] == [502, 501]
+
+
+def test_attempts_that_come_at_once_are_made_one_by_one(enrolled: Prompt) -> None:
+    ids = [os.urandom(16) for _ in range(3)]
+    frames = [
+        message(Call(number, AttemptPin(enrolled.owner, attempt_id, sealed, "none")))
+        for number, attempt_id in enumerate(ids, 601)
+        for sealed in [enrolled.sealed(WRONG, "verify", attempt_id)]
+    ]
+    enrolled.client.send(b"".join(frames))
+    answers = [enrolled.client.receive() for _ in ids]
+
+    assert [status_in(one) for one in answers] == [Status.NTE_INCORRECT_PASSWORD] * 3
+    assert left(enrolled) == 2
+
+
+def test_without_the_machine_root_containers_are_closed(instance: RunningInstance) -> None:
+    with at_the_worker(instance.instance) as client:
+        Prompt(client, 1000).enrol()
+    instance.instance.software_machine_root.rename(instance.home / "kept")
+    instance.kill(GENERATOR)
+    with at_the_worker(instance.instance) as client:
+        prompt = Prompt(client, 1000)
+        assert status_in(prompt.attempt(RIGHT)) == Status.KEYISO_E_ROOT_MISSING
+        assert status_in(prompt.enrol()) == Status.KEYISO_E_ROOT_MISSING
+    (instance.home / "kept").rename(instance.instance.software_machine_root)
+    instance.kill(GENERATOR)
+    with at_the_worker(instance.instance) as client:
+        assert Prompt(client, 1000).attempt(RIGHT) == Ticket(b"")
