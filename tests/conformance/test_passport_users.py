@@ -4,6 +4,7 @@ Needs root, which starts the services as different users and clients as others.
 """
 
 import os
+import pwd
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,16 @@ from keyiso.crypto.pin import Pin
 from keyiso.status import Status
 from keyiso.wire.passport import MakePinKey
 from tests.conformance.statuses import fails
-from tests.conformance.world import ALICE, BOB, TRUSTLET, SystemInstance, World, uid_of
+from tests.conformance.world import (
+    ALICE,
+    BOB,
+    KEYISO,
+    MALLORY,
+    TRUSTLET,
+    SystemInstance,
+    World,
+    uid_of,
+)
 from tests.instance import in_use
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users needs root")
@@ -137,6 +147,8 @@ def test_root_sees_and_resets_and_has_no_pin(world: World) -> None:
     world.run(ALICE, PASSPORT + 'tell(bool(create_passport_key(binding, pin(RIGHT), "of a day")))')
 
     assert get_container(binding, alice).attempts_left == 5
+    see = PASSPORT + f"tell(get_container(binding, {alice}).attempts_left)"
+    assert world.run(MALLORY, see, groups=(pwd.getpwnam(KEYISO).pw_gid,)) == 5
     with fails(Status.NTE_PERM):
         binding.control(MakePinKey(alice, "verify", os.urandom(16)))
     with fails(Status.NTE_NOT_FOUND):

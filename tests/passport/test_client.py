@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 from keyiso.client.binding import Binding, bind_process
@@ -25,8 +26,18 @@ from keyiso.crypto.pin import Pin
 from keyiso.crypto.public_keys import load_public_key
 from keyiso.crypto.signatures import NO_PADDING, verify_digest
 from keyiso.errors import Hop
+from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, MS_NGC_KEY_STORAGE_PROVIDER
 from keyiso.status import Status
-from keyiso.wire.control import GetServiceStatus
+from keyiso.wire.control import (
+    CreateKey,
+    DeleteKey,
+    GetProperty,
+    GetServiceStatus,
+    ImportKey,
+    SetAccess,
+    SetProperty,
+)
+from keyiso.wire.key_terms import KeyTerms
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
 from tests.passport.link import GENERATOR, NEW, RIGHT, WRONG
@@ -132,6 +143,67 @@ def test_a_locked_container_answers_right_and_wrong_alike(binding: Binding) -> N
 
     assert state.attempts_left == 0
     assert 0 < state.locked_seconds <= 60
+
+
+def test_who_has_no_pin_deletes_a_key_and_changes_what_belongs_to_it(binding: Binding) -> None:
+    made = create_passport_key(binding, pin(RIGHT), "logon")
+    at = made.location
+    assert at is not None
+    key = at.provider, at.scope, at.name, made.header.key_id
+    name = "friendly".encode("utf-16-le")
+    binding.control(SetProperty(binding.operation_id(), *key, name, b"value"))
+    binding.control(SetAccess(binding.operation_id(), *key, made.header.access))
+
+    assert binding.control(GetProperty(*key, name)).value == b"value"
+    assert sign_with_pin(binding, pin(RIGHT), made, DIGEST, NO_PADDING)
+    binding.control(DeleteKey(binding.operation_id(), *key))
+    with fails(Status.NTE_BAD_KEYSET):
+        find_passport_key(binding, "logon")
+    with fails(Status.NTE_BAD_KEYSET):
+        sign_with_pin(binding, pin(RIGHT), made, DIGEST, NO_PADDING)
+
+
+TERMS = KeyTerms(
+    *(b"", MS_NGC_KEY_STORAGE_PROVIDER, "user", 0, "a".encode("utf-16-le"), "persisted"),
+    *("ECDSA_P256", 256, 2, 0, False),
+)
+
+
+@pytest.mark.parametrize(
+    ("status", "ticket", "changes"),
+    [
+        (Status.NTE_UI_REQUIRED, b"", {}),
+        (Status.NTE_INVALID_PARAMETER, b"t" * 16, {"provider": MS_KEY_STORAGE_PROVIDER}),
+        (Status.NTE_NOT_SUPPORTED, b"t" * 16, {"scope": "machine"}),
+        (Status.NTE_NOT_SUPPORTED, b"t" * 16, {"lifetime": "ephemeral", "name": b""}),
+        (Status.NTE_NOT_SUPPORTED, b"t" * 16, {"level": "vbs"}),
+    ],
+    ids=["no ticket", "another provider", "machine", "ephemeral", "vbs"],
+)
+def test_what_is_made_in_a_container_is_a_users_stored_key(
+    binding: Binding, status: Status, ticket: bytes, changes: dict[str, Any]
+) -> None:
+    own = {"operation_id": binding.operation_id(), "owner": binding.uid()}
+    with fails(status):
+        binding.control(CreateKey(msgspec.structs.replace(TERMS, **own, **changes), (), ticket))
+
+
+def test_nothing_is_imported_into_a_container(binding: Binding) -> None:
+    own = {"operation_id": binding.operation_id(), "owner": binding.uid()}
+    terms = msgspec.structs.replace(TERMS, **own, algorithm="", bits=0)
+    with fails(Status.NTE_NOT_SUPPORTED):
+        binding.control(ImportKey(terms, b"i" * 16, b"sealed"))
+
+
+def test_an_older_keyiso_service_is_not_asked(binding: Binding) -> None:
+    class ToAnOlderOne(Request):
+        def offers(self, feature: str) -> bool:
+            return False
+
+    older = Binding(binding._settings, ToAnOlderOne)
+    for work in (try_pin, enrol_pin, reset_pin):
+        with fails(Status.NTE_NOT_SUPPORTED):
+            work(older, pin(RIGHT))
 
 
 # --- kills ---------------------------------------------------------------------------------------
