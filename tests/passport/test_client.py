@@ -120,6 +120,22 @@ def test_a_key_that_is_open_for_one_signature_is_not_left_open(binding: Binding)
         binding.open(made.location)
 
 
+def test_who_keeps_an_attempts_id_is_charged_once_over_many_calls(binding: Binding) -> None:
+    key = create_passport_key(binding, pin(RIGHT), "logon")
+    attempt_id = os.urandom(16)
+    for _ in range(2):
+        with fails(Status.NTE_INCORRECT_PASSWORD):
+            try_pin(binding, pin(WRONG), attempt_id=attempt_id)
+        with fails(Status.NTE_INCORRECT_PASSWORD):
+            change_pin(binding, pin(WRONG), pin(NEW), attempt_id=attempt_id)
+        with fails(Status.NTE_INCORRECT_PASSWORD):
+            sign_with_pin(binding, pin(WRONG), key, DIGEST, NO_PADDING, attempt_id=attempt_id)
+        with fails(Status.NTE_INCORRECT_PASSWORD):
+            create_passport_key(binding, pin(WRONG), "other", attempt_id=attempt_id)
+
+    assert left(binding) == 4
+
+
 def test_a_reset_loses_the_keys_and_a_replaced_key_is_noticed(binding: Binding) -> None:
     made = create_passport_key(binding, pin(RIGHT), "logon")
     reset_pin(binding, pin(NEW))

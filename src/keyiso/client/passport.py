@@ -8,6 +8,10 @@ All functions raise ``NTE_NOT_SUPPORTED`` where keyiso is of an older version. T
 raise ``NTE_INCORRECT_PASSWORD`` for a wrong one, ``NTE_AUTHENTICATION_IGNORED`` while the container
 is locked, ``NTE_PASSWORD_CHANGE_REQUIRED`` for one that has expired, and ``NTE_NOT_FOUND`` for a
 user who has no container.
+
+After ``KEYISO_E_SERVICE_UNAVAILABLE`` nobody knows whether an attempt was counted. Who wants to
+repeat it later, and be charged once, chooses its id himself: ``attempt_id``, 16 random bytes, for
+one PIN that was typed once. By default each call is an attempt of its own.
 """
 
 from collections.abc import Callable
@@ -70,26 +74,26 @@ def enrol_pin(binding: Binding, pin: Pin) -> ContainerState:
     return _until_done(binding, "EnrolPin", enrol)
 
 
-def try_pin(binding: Binding, pin: Pin) -> None:
+def try_pin(binding: Binding, pin: Pin, *, attempt_id: bytes = b"") -> None:
     """One attempt with a PIN, which is right if this returns."""
-    attempt_id = binding.operation_id()
+    its_id = attempt_id or binding.operation_id()
     _until_done(
-        binding, "AttemptPin", lambda request, uid: _ticket(request, uid, pin, "none", attempt_id)
+        binding, "AttemptPin", lambda request, uid: _ticket(request, uid, pin, "none", its_id)
     )
 
 
-def change_pin(binding: Binding, old: Pin, new: Pin) -> ContainerState:
+def change_pin(binding: Binding, old: Pin, new: Pin, *, attempt_id: bytes = b"") -> ContainerState:
     """Set another PIN. Keys are kept. It is an attempt with the old one.
 
     Raises ``NTE_VALIDATION_FAILED`` for a new PIN that breaks the rules, before the old one is
     tried.
     """
-    attempt_id = binding.operation_id()
+    its_id = attempt_id or binding.operation_id()
 
     def change(request: Request, uid: int) -> ContainerState:
-        sealed_old = _sealed(request, uid, old, "change", attempt_id)
-        sealed_new = _sealed(request, uid, new, "new", attempt_id)
-        return request.control(ChangePin(uid, attempt_id, sealed_old, sealed_new))
+        sealed_old = _sealed(request, uid, old, "change", its_id)
+        sealed_new = _sealed(request, uid, new, "new", its_id)
+        return request.control(ChangePin(uid, its_id, sealed_old, sealed_new))
 
     return _until_done(binding, "ChangePin", change)
 
@@ -119,17 +123,18 @@ def create_passport_key(
     *,
     bits: int = 0,
     overwrite: bool = False,
+    attempt_id: bytes = b"",
 ) -> KeyReference:
     """A new key in the caller's container, for signing. ``bits``: 0 for the algorithm's usual ones.
 
     Raises ``NTE_EXISTS`` for a name that is taken, and what creating any key raises.
     """
-    attempt_id, operation_id = binding.operation_id(), binding.operation_id()
+    its_id, operation_id = attempt_id or binding.operation_id(), binding.operation_id()
     length = bits or algorithm_named(algorithm).lengths.default
     location = _location(name)
 
     def create(request: Request, uid: int) -> KeyHeader:
-        ticket = _ticket(request, uid, pin, "create", attempt_id)
+        ticket = _ticket(request, uid, pin, "create", its_id)
         terms = KeyTerms(
             operation_id,
             location.provider,
@@ -159,7 +164,13 @@ def find_passport_key(binding: Binding, name: str) -> KeyReference:
 
 
 def sign_with_pin(
-    binding: Binding, pin: Pin, reference: KeyReference, digest: bytes, padding: Padding
+    binding: Binding,
+    pin: Pin,
+    reference: KeyReference,
+    digest: bytes,
+    padding: Padding,
+    *,
+    attempt_id: bytes = b"",
 ) -> bytes:
     """A signature with a key of the caller's container. The trustlet has the key open for this one
     signature.
@@ -167,10 +178,10 @@ def sign_with_pin(
     Raises ``NTE_BAD_KEYSET`` when the name means another key by now, and ``NTE_BAD_DATA`` when the
     PIN was reset since the key was made.
     """
-    attempt_id = binding.operation_id()
+    its_id = attempt_id or binding.operation_id()
 
     def sign(request: Request, uid: int) -> bytes:
-        ticket = _ticket(request, uid, pin, "use", attempt_id)
+        ticket = _ticket(request, uid, pin, "use", its_id)
         channel = request.attach("software", passport=True)
         try:
             slot = request.open_once(channel, reference, ticket)
