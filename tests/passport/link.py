@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_seal import PinTerms, Purpose, seal_pin
 from keyiso.paths import Instance
 from keyiso.wire.channel import Ping
@@ -23,8 +22,8 @@ from keyiso.wire.passport import (
     TicketUse,
 )
 from tests.conformance.raw_client import RawClient, message
+from tests.passport.conftest import RIGHT, pin
 
-RIGHT, WRONG, NEW = "482915", "573926", "684037"
 GENERATOR = "software-generator"
 
 
@@ -39,8 +38,8 @@ class Prompt:
         key = self.client.call(MakePinKey(self.owner, purpose, attempt_id))
         assert isinstance(key, PinKey), key
         terms = PinTerms(self.owner, key.container_id, purpose, attempt_id)
-        with Pin(bytearray(text, "ascii")) as pin:
-            return SealedPin(key.public_key, seal_pin(pin, key.public_key, terms))
+        with pin(text) as typed:
+            return SealedPin(key.public_key, seal_pin(typed, key.public_key, terms))
 
     def enrol(self, text: str = RIGHT, attempt_id: bytes = b"") -> Any:
         attempt_id = attempt_id or os.urandom(16)

@@ -4,7 +4,6 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -22,12 +21,10 @@ from keyiso.client.passport import (
     try_pin,
 )
 from keyiso.client.reference import KeyReference
-from keyiso.client.request import Links, Request, Settings
-from keyiso.client.trouble import Broken, Trouble
-from keyiso.crypto.pin import Pin
+from keyiso.client.request import Request
 from keyiso.crypto.public_keys import load_public_key
 from keyiso.crypto.signatures import NO_PADDING, verify_digest
-from keyiso.errors import Hop, NCryptError
+from keyiso.errors import NCryptError
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, MS_NGC_KEY_STORAGE_PROVIDER
 from keyiso.status import Status, status_name
 from keyiso.wire.control import (
@@ -42,14 +39,12 @@ from keyiso.wire.control import (
 from keyiso.wire.key_terms import KeyTerms
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
-from tests.passport.link import GENERATOR, NEW, RIGHT, WRONG
+from tests.passport.conftest import NEW, RIGHT, WRONG, pin
+from tests.passport.killer import kills
+from tests.passport.link import GENERATOR
 from tests.waiting import wait_until
 
 DIGEST = b"d" * 32
-
-
-def pin(text: str) -> Pin:
-    return Pin(bytearray(text, "ascii"))
 
 
 @pytest.fixture
@@ -227,65 +222,9 @@ def test_an_older_keyiso_service_is_not_asked(binding: Binding) -> None:
 # --- kills ---------------------------------------------------------------------------------------
 
 
-class Killer:
-    """Kills a service at one step of a request: before it is asked for, or when it has answered and
-    the answer is lost."""
-
-    def __init__(self, instance: RunningInstance, victim: str, at: int, *, answered: bool) -> None:
-        self._instance = instance
-        self._victim = victim
-        self._at = at
-        self._answered = answered
-        self._steps = 0
-        self.has_killed = False
-
-    def request(self, settings: Settings, links: Links, function: str) -> Request:
-        killer = self
-
-        class Killed(Request):
-            def control(self, operation: Any) -> Any:
-                return killer.around(lambda: super(Killed, self).control(operation))
-
-            def on_channel(self, channel: Any, operation: Any) -> Any:
-                return killer.around(lambda: super(Killed, self).on_channel(channel, operation))
-
-        return Killed(settings, links, function)
-
-    def around(self, step: Callable[[], Any]) -> Any:
-        due, self._steps = self._steps == self._at, self._steps + 1
-        if due and not self._answered:
-            self._kill()
-        try:
-            return step()
-        finally:
-            if due and self._answered:
-                self._kill()
-                lost = Hop(self._victim, 0, "killed")
-                raise Broken(Trouble.CONTROL_ENDED, lost, "no answer came")
-
-    def _kill(self) -> None:
-        self._instance.kill(self._victim)
-        self.has_killed = True
-
-
 @pytest.fixture(params=["keyiso", GENERATOR])
 def victim(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def kills(
-    instance: RunningInstance, binding: Binding, victim: str
-) -> Iterator[tuple[Binding, Killer]]:
-    """A binding for each step that a function takes, under which the victim is killed there."""
-    for answered in (False, True):
-        at = 0
-        while True:
-            killer = Killer(instance, victim, at, answered=answered)
-            yield Binding(binding._settings, killer.request), killer
-            if not killer.has_killed:
-                break
-            at += 1
-        assert at >= 2
 
 
 def test_a_wrong_pin_is_counted_once_wherever_a_service_is_killed(

@@ -14,7 +14,8 @@ from keyiso.wire.link import Authenticate, Authenticated, Generate, Load, RenewL
 from keyiso.wire.results import Opened
 from tests.conformance.raw_client import RawClient
 from tests.instance import RunningInstance
-from tests.passport.link import RIGHT, Prompt, at_the_worker, attached, status_in
+from tests.passport.conftest import RIGHT
+from tests.passport.link import Prompt, at_the_worker, attached, status_in
 from tests.unit.test_trustlet_engine import GRANT, terms
 
 DIGEST = b"d" * 32

@@ -18,15 +18,8 @@ from keyiso.wire.passport import (
 )
 from tests.conformance.raw_client import RawClient, message
 from tests.instance import RunningInstance
-from tests.passport.link import (
-    GENERATOR,
-    NEW,
-    RIGHT,
-    WRONG,
-    Prompt,
-    at_the_worker,
-    status_in,
-)
+from tests.passport.conftest import NEW, RIGHT, WRONG
+from tests.passport.link import GENERATOR, Prompt, at_the_worker, status_in
 
 USERS = iter(range(5000, 6000))
 

@@ -1,11 +1,21 @@
 """Which protector a container gets: that of the TPM with which the machine is enrolled, if the
 worker can reach it."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from keyiso.client.binding import bind_process
+from keyiso.client.passport import (
+    create_passport_key,
+    enrol_pin,
+    get_container,
+    sign_with_pin,
+    try_pin,
+)
+from keyiso.crypto.signatures import NO_PADDING
 from keyiso.status import Status
 from keyiso.tpm.constants import TPM_RH
 from keyiso.tpm.enrolment import EnrolledRoot, Enrolment, encode_enrolment
@@ -18,8 +28,11 @@ from keyiso.tpm.srk import enrol_srk
 from keyiso.tpm.templates import sealed_template
 from keyiso.wire.passport import ContainerState, GetContainer, Ticket
 from tests.conformance.raw_client import RawClient
+from tests.conformance.statuses import fails
 from tests.instance import RunningInstance, in_use
-from tests.passport.link import NEW, RIGHT, WRONG, Prompt, at_the_worker, status_in
+from tests.passport.conftest import NEW, RIGHT, WRONG, pin
+from tests.passport.killer import kills
+from tests.passport.link import GENERATOR, Prompt, at_the_worker, status_in
 from tests.tpm.conftest import swtpm
 from tests.tpm.swtpm import Swtpm
 
@@ -87,3 +100,18 @@ def test_a_container_of_a_file_goes_to_the_tpm_when_its_pin_is_changed(
     assert prompt.attempt(RIGHT) == Ticket(b"")
     assert prompt.change(RIGHT, NEW).protector == "tpm"
     assert prompt.attempt(NEW) == Ticket(b"")
+
+
+@pytest.mark.parametrize("victim", ["keyiso", GENERATOR])
+def test_the_tpm_counts_an_attempt_once_wherever_a_service_is_killed(
+    enrolled_machine: RunningInstance, victim: str
+) -> None:
+    binding = bind_process(os.environ)
+    assert enrol_pin(binding, pin(RIGHT)).protector == "tpm"
+    key = create_passport_key(binding, pin(RIGHT), "logon")
+    for killed, _ in kills(enrolled_machine, binding, victim):
+        with fails(Status.NTE_INCORRECT_PASSWORD):
+            try_pin(killed, pin(WRONG))
+        assert get_container(binding).attempts_left == 4
+        assert sign_with_pin(binding, pin(RIGHT), key, b"d" * 32, NO_PADDING)
+        assert get_container(binding).attempts_left == 5

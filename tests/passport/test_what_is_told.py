@@ -18,7 +18,6 @@ from keyiso.client.passport import (
     sign_with_pin,
     try_pin,
 )
-from keyiso.crypto.pin import Pin
 from keyiso.crypto.signatures import NO_PADDING
 from keyiso.errors import NCryptError
 from keyiso.status import Status
@@ -26,14 +25,11 @@ from keyiso.wire.control import SetEventChannel
 from tests.conformance.canaries import found
 from tests.conformance.statuses import fails
 from tests.event_log import EventInstance, event_instance
+from tests.passport.conftest import pin
 from tests.passport.link import GENERATOR
 from tests.trace_listener import told_to
 
 FIRST, SECOND, THIRD, WRONG = (f"{name}1-{os.urandom(16).hex()}" for name in "abcd")
-
-
-def pin(text: str) -> Pin:
-    return Pin(bytearray(text, "ascii"))
 
 
 class Run:
