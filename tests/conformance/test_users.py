@@ -71,7 +71,8 @@ def test_the_services_run_as_different_users(system: SystemInstance) -> None:
     """For good: no other id is left to go back to, no capability, and no group but the TPM's for
     the worker that has the Passport containers."""
     wait_until_all_serve(system)
-    opens_tpm = {"software-generator": [str(group)] for group in [tpm_group(str(DEVICE))] if group}
+    group = tpm_group(str(DEVICE))
+    opens_tpm = {"software-generator": [str(group)] if group else []}
     for service, pid in system.pids().items():
         if service == "supervisor":
             continue
