@@ -217,6 +217,8 @@ def test_an_older_keyiso_service_is_not_asked(binding: Binding) -> None:
     for work in (try_pin, enrol_pin, reset_pin):
         with fails(Status.NTE_NOT_SUPPORTED):
             work(older, pin(RIGHT))
+    with fails(Status.NTE_NOT_SUPPORTED):
+        find_passport_key(older, "logon")
 
 
 # --- kills ---------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from keyiso.wire.link import Authenticate, Authenticated, Generate, Load, RenewL
 from keyiso.wire.results import Opened
 from tests.conformance.raw_client import RawClient
 from tests.instance import RunningInstance
-from tests.passport.conftest import RIGHT
+from tests.passport.conftest import NEW, RIGHT
 from tests.passport.link import Prompt, at_the_worker, attached, status_in
 from tests.unit.test_trustlet_engine import GRANT, terms
 
@@ -121,6 +121,22 @@ def test_a_key_ends_with_the_secret_that_a_reset_replaces(prompt: Prompt, channe
 
     ticket = prompt.attempt(RIGHT, use="use").ticket
     assert status_in(channel.load(sealed.blob, ticket)) == Status.NTE_BAD_DATA
+
+
+def test_a_ticket_ends_with_the_pin_that_it_was_given_for(prompt: Prompt, channel: Channel) -> None:
+    other = Prompt(prompt.client, next(USERS))
+    other.enrol()
+    of_other = other.attempt(RIGHT, use="create").ticket
+    sealed, ticket = made(prompt), prompt.attempt(RIGHT, use="use").ticket
+    prompt.change(RIGHT, NEW)
+    assert status_in(channel.load(sealed.blob, ticket)) == Status.KEYISO_E_STALE
+
+    ticket = prompt.attempt(NEW, use="create").ticket
+    prompt.reset(RIGHT)
+    generate = Generate(terms(owner=prompt.owner), GRANT, ticket)
+    assert status_in(prompt.client.call(generate)) == Status.KEYISO_E_STALE
+    generate = Generate(terms(owner=other.owner), GRANT, of_other)
+    assert isinstance(prompt.client.call(generate), Sealed)
 
 
 def test_it_is_not_exported(prompt: Prompt, channel: Channel) -> None:

@@ -87,3 +87,13 @@ def test_there_are_so_many_and_no_more() -> None:
         tickets.make(limits.TICKETS, "use", SECRET)
 
     assert caught.value.status == Status.KEYISO_E_LIMIT
+
+
+def test_a_users_tickets_end_together() -> None:
+    tickets = Tickets(FakeClock())
+    mine = [tickets.make(1000, "use", SECRET) for _ in range(2)]
+    of_another = tickets.make(1001, "use", SECRET)
+    tickets.end_all_of(1000)
+
+    assert {status_of(tickets, ticket) for ticket in mine} == {Status.KEYISO_E_STALE}
+    assert tickets.take(of_another, replace(TERMS, owner=1001)) is SECRET

@@ -159,7 +159,8 @@ def find_passport_key(binding: Binding, name: str) -> KeyReference:
     Raises ``NTE_BAD_KEYSET`` where there is none.
     """
     location = _location(name)
-    found = binding.control(FindKey(location.provider, location.scope, location.name))
+    find = FindKey(location.provider, location.scope, location.name)
+    found = _until_done(binding, "FindKey", lambda request, uid: request.control(find))
     return KeyReference(found.header, location)
 
 

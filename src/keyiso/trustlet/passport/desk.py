@@ -6,7 +6,6 @@ and nobody who uses a key waits for them. Who may ask was decided by the KeyIso 
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,7 +16,6 @@ from keyiso import limits
 from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.key_blob import Root
 from keyiso.crypto.pin import Pin
-from keyiso.crypto.pin_cost import COST_64_MIB, PinCost
 from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.crypto.pin_seal import PinTerms, Purpose
 from keyiso.errors import ncrypt_error
@@ -64,19 +62,15 @@ class Desk:
         loop: Loop,
         directory: Path,
         root: Callable[[], Root],
-        tpm: TpmOpener = contextlib.nullcontext,
-        *,
-        software_cost: PinCost = COST_64_MIB,
-        random: Callable[[int], bytes] = os.urandom,
+        tpm: TpmOpener,
     ) -> None:
         """``root`` seals what is stored; it raises where there is none."""
         self._loop = loop
         self._directory = directory
         self._root = root
         self._tpm = tpm
-        self._software_cost = software_cost
         self._pin_keys = PinKeys(loop.clock)
-        self._tickets = Tickets(loop.clock, random=random)
+        self._tickets = Tickets(loop.clock)
         self._work = Background(loop)
         self.handlers: Mapping[type, Handler] = MappingProxyType(
             {
@@ -138,7 +132,9 @@ class Desk:
             self._opened(operation.old, operation, "change") as old,
             self._opened(operation.new, operation, "new") as new,
         ):
-            return await self._do(connection, operation.owner, change)
+            state = await self._do(connection, operation.owner, change)
+        self._tickets.end_all_of(operation.owner)
+        return state
 
     async def _reset(self, connection: Connection, call: Call[ResetPin]) -> ContainerState:
         operation = call.operation
@@ -148,7 +144,9 @@ class Desk:
             return _state(container, operation.owner)
 
         with self._opened(operation.pin, operation, "new") as pin:
-            return await self._do(connection, operation.owner, reset)
+            state = await self._do(connection, operation.owner, reset)
+        self._tickets.end_all_of(operation.owner)
+        return state
 
     async def _get_container(
         self, connection: Connection, call: Call[GetContainer]
@@ -191,9 +189,7 @@ class Desk:
             )
         files = container_files(directory, [self._root()], container_id)
         with self._tpm() as place:
-            yield Container(
-                container_id, files, place, self._loop.clock, software_cost=self._software_cost
-            )
+            yield Container(container_id, files, place, self._loop.clock)
 
 
 def container_of(owner: int) -> bytes:

@@ -82,6 +82,11 @@ class Tickets:
             raise ncrypt_error(Status.NTE_PERM, "the ticket of the PIN is for something else")
         return waiting.secret
 
+    def end_all_of(self, owner: int) -> None:
+        """Forget the secrets of a user's tickets: they were given for another PIN."""
+        for ticket in [ticket for ticket, one in self._waiting.items() if one.terms.owner == owner]:
+            del self._waiting[ticket]
+
     def drop_old(self) -> None:
         """Forget the secrets of tickets whose time is over."""
         now = self._clock.monotonic()
