@@ -226,6 +226,17 @@ PAM_LOGON_SECONDS: Final = 25.0
 """How long a logon may take that PAM waits for: pam_exec would wait for ever, and login(1) gives
 somebody a minute for all of it, the typing and a password after this included."""
 
+TICKETS_PER_USER: Final = 16
+"""Right PINs of one user whose secret waits in the trustlet for a key: as many as prompts."""
+
+TICKETS: Final = 256
+"""The same of all users."""
+
+TICKET_SECONDS: Final = 60.0
+"""How long it waits: a key is made or loaded right after the PIN, but for RSA of many bits."""
+
+TICKET_BYTES: Final = 16
+
 # --- backups -----------------------------------------------------------------------------------
 
 BACKUP_MANIFEST_BYTES: Final = 0x100000

@@ -107,6 +107,11 @@ class Instance:
         return self.state / "software-trustlet" / "machine-root"
 
     @property
+    def containers(self) -> Path:
+        """The directory of the Passport containers, one for each user who has one."""
+        return self.software_machine_root.parent / "containers"
+
+    @property
     def vbs_trustlet(self) -> Path:
         """The directory of what ``vbs`` trustlets keep. Nothing in it is secret."""
         return self.state / "vbs-trustlet"

@@ -18,6 +18,8 @@ import pytest
 
 from keyiso import AccessRule, Key, ncrypt
 from keyiso.status import Status
+from keyiso.tpm.enrolment import tpm_group
+from keyiso.tpm.transport import DEVICE
 from keyiso.wire.messages import Refusal
 from tests.conformance.raw_client import RawClient
 from tests.conformance.world import (
@@ -66,15 +68,18 @@ def wait_until_all_serve(system: SystemInstance) -> None:
 
 
 def test_the_services_run_as_different_users(system: SystemInstance) -> None:
-    """For good: no other id is left to go back to, no group, no capability."""
+    """For good: no other id is left to go back to, no capability, and no group but the TPM's for
+    the worker that has the Passport containers."""
     wait_until_all_serve(system)
+    group = tpm_group(str(DEVICE))
+    opens_tpm = {"software-generator": [str(group)] if group else []}
     for service, pid in system.pids().items():
         if service == "supervisor":
             continue
         uid = uid_of(KEYISO if service == "keyiso" else TRUSTLET)
         found = proc_status(pid)
         assert found["Uid"].split() == [str(uid)] * 4, service
-        assert found["Groups"] == "", service
+        assert found["Groups"].split() == opens_tpm.get(service, []), service
         assert found["NoNewPrivs"] == "1", service
         assert {found[kind] for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
     for one in system.status().processes:

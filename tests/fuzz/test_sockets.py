@@ -92,9 +92,10 @@ class Channel(Target):
 
 class Link(Target):
     polite = GetWorkerStatus()
+    worker = "software-0"
 
     def open(self) -> RawClient:
-        client = RawClient.at(self.instance.workers / "software-0.sock")
+        client = RawClient.at(self.instance.workers / f"{self.worker}.sock")
         client.hello()
         return client
 
@@ -109,6 +110,10 @@ class Link(Target):
                 rng.choice((nothing, theirs)).fileno() for _ in range(rng.choice((0, 0, 1, 3)))
             ]
             socket.send_fds(client.socket, [data or b"\0"], descriptors)
+
+
+class LinkOfContainers(Link):
+    worker = "software-generator"
 
 
 def with_quick_keys(operation: Operation[Any]) -> Operation[Any]:
@@ -179,7 +184,9 @@ def descriptors(instance: RunningInstance) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("seed", [SEED], ids=lambda seed: f"seed {seed}")
-@pytest.mark.parametrize("kind", [Control, Channel, Link], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [Control, Channel, Link, LinkOfContainers], ids=lambda kind: kind.__name__
+)
 def test_the_same_services_serve_on(
     instance: RunningInstance, kind: Callable[[RunningInstance], Target], seed: int
 ) -> None:

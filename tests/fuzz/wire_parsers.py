@@ -104,6 +104,18 @@ from keyiso.wire.messages import (
 )
 from keyiso.wire.multiplexer import Came, Multiplexer, Side
 from keyiso.wire.pair import SharedRoots, ShareRoots
+from keyiso.wire.passport import (
+    AttemptPin,
+    ChangePin,
+    ContainerState,
+    EnrolPin,
+    GetContainer,
+    MakePinKey,
+    PinKey,
+    ResetPin,
+    SealedPin,
+    Ticket,
+)
 from keyiso.wire.results import (
     Done,
     Isolation,
@@ -138,6 +150,17 @@ TERMS = KeyTerms(b"o" * 16, "provider", "user", 1000, b"a\0", "persisted", "RSA"
 CALL = Call(9, Ping(), "00-" + "a" * 52, hops(3), tell=True)
 SPANS = (Span("keyiso", 1, "OpenKey", 0.5), Span("software-0", 2, "Load", 0.25, 1, 1))
 
+SEALED_PIN = SealedPin(b"k" * 32, b"s" * 177)
+
+PASSPORT: list[Operation[Any]] = [
+    MakePinKey(1000, "verify", b"a" * 16),
+    EnrolPin(1000, b"a" * 16, SEALED_PIN),
+    AttemptPin(1000, b"a" * 16, SEALED_PIN, "use"),
+    ChangePin(1000, b"a" * 16, SEALED_PIN, SEALED_PIN),
+    ResetPin(1000, b"a" * 16, SEALED_PIN),
+    GetContainer(1000),
+]
+
 OPERATIONS: dict[str, list[Operation[Any]]] = {
     "control": [
         Bind(b"g" * 16, "nginx"),
@@ -161,6 +184,7 @@ OPERATIONS: dict[str, list[Operation[Any]]] = {
         SetEventChannel("KeyMgmt", 4),
         GetEventChannels(),
         GetBindings(),
+        *PASSPORT,
     ],
     "channel": [
         Ping(),
@@ -189,6 +213,7 @@ OPERATIONS: dict[str, list[Operation[Any]]] = {
         ChangeAccess(b"blob" * 50, header().access),
         TakeUses(),
         GetChannels(1000),
+        *PASSPORT,
     ],
     "pair": [ShareRoots(b"k" * 32)],
     "supervision": [GetSupervisorStatus(), Stop(), ReplacePairs()],
@@ -238,6 +263,9 @@ RESULTS: list[tuple[Operation[Any], Any]] = [
             3,
         ),
     ),
+    (MakePinKey(1000, "new", b"a" * 16), PinKey(b"c" * 16, b"k" * 32)),
+    (AttemptPin(1000, b"a" * 16, SEALED_PIN, "use"), Ticket(b"t" * 16)),
+    (GetContainer(1000), ContainerState(b"c" * 16, "software", 5, 0, False, ("rollback",))),
     (GetChannels(-1), ChannelHolders((ChannelHolder(1000, 4711, "nginx", 2),), 3)),
     (TakeUses(), Uses((KeyUse(b"k" * 16, "Sign", 3),), (FAILED_USE,), 1)),
     (SignBatch(1, (b"d" * 32,), Padding()), Signatures((b"s" * 64,))),

@@ -36,16 +36,18 @@ def good_headers() -> st.SearchStrategy[KeyHeader]:
     """Any header that ``ROOT`` may seal."""
     names = st.text(st.characters(exclude_characters="\0"), min_size=1, max_size=10)
     return st.builds(
-        lambda any_header, name, key_id: msgspec.structs.replace(
+        lambda any_header, name, key_id, container_id: msgspec.structs.replace(
             any_header,
             root_id=ROOT.root_id,
             root_kind=ROOT.kind,
             name=name.encode("utf-16-le", "surrogatepass"),
             key_id=key_id,
+            container_id=container_id,
         ),
         structs(KeyHeader),
         names,
         st.binary(min_size=16, max_size=16),
+        st.sampled_from([b"", b"c" * 16]),
     )
 
 
@@ -257,11 +259,20 @@ def test_a_field_of_a_later_version_is_ignored() -> None:
     assert decode_header(msgspec.msgpack.encode([*fields, "later", {"x": [1]}])) == header()
 
 
+@pytest.mark.parametrize("length", [1, 15, 17, 1000])
+def test_a_containers_id_has_one_length(length: int) -> None:
+    with pytest.raises(NCryptError) as caught:
+        decode_header(encode_header(header(container_id=b"c" * length)))
+
+    assert caught.value.status == Status.NTE_BAD_DATA
+
+
 def test_every_field_before_the_client_group_is_needed() -> None:
     fields = msgspec.msgpack.decode(encode_header(header()))
 
-    assert decode_header(msgspec.msgpack.encode(fields[:-1])) == header()
-    for count in range(len(fields) - 1):
+    for count in (1, 2):  # it and the container were added later
+        assert decode_header(msgspec.msgpack.encode(fields[:-count])) == header()
+    for count in range(len(fields) - 2):
         with pytest.raises(NCryptError) as caught:
             decode_header(msgspec.msgpack.encode(fields[:count]))
         assert caught.value.status == Status.NTE_BAD_DATA

@@ -24,6 +24,9 @@ OPERATIONAL, KEY_MANAGEMENT = Channel.OPERATIONAL, Channel.KEY_MANAGEMENT
 VBS = (13, 14, 15, 20, 25, 26)
 """Those about isolation."""
 
+KEYS = (21, 22, 1001, 1002, 1003)
+"""Those of the KeyMgmt channel, two about keys and three about Passport containers."""
+
 
 def channels(directory: Path) -> Channels:
     return Channels(directory, pytest.fail)
@@ -34,17 +37,17 @@ def wanted(found: Channels) -> set[int]:
 
 
 def test_by_default_everything_is_on_but_what_is_verbose(tmp_path: Path) -> None:
-    assert wanted(channels(tmp_path)) == {1, 2, 3, 4, 10, 12, *VBS, 21, 22, 1000}
+    assert wanted(channels(tmp_path)) == {1, 2, 3, 4, 10, 12, *VBS, *KEYS, 1000, 1004}
 
 
 @pytest.mark.parametrize(
     ("channel", "level", "ids"),
     [
-        (OPERATIONAL, OFF, {21, 22, 1000}),
-        (OPERATIONAL, Level.ERROR, {1, 2, 3, 4, 10, 12, 13, 14, 20, 21, 22, 1000}),
-        (OPERATIONAL, Level.VERBOSE, {1, 2, 3, 4, 9, 10, 11, 12, *VBS, 21, 22, 1000}),
-        (KEY_MANAGEMENT, OFF, {1, 2, 3, 4, 10, 12, *VBS, 1000}),
-        (KEY_MANAGEMENT, Level.ERROR, {1, 2, 3, 4, 10, 12, *VBS, 1000}),
+        (OPERATIONAL, OFF, {*KEYS, 1000}),
+        (OPERATIONAL, Level.ERROR, {1, 2, 3, 4, 10, 12, 13, 14, 20, *KEYS, 1000, 1004}),
+        (OPERATIONAL, Level.VERBOSE, {1, 2, 3, 4, 9, 10, 11, 12, *VBS, *KEYS, 1000, 1004}),
+        (KEY_MANAGEMENT, OFF, {1, 2, 3, 4, 10, 12, *VBS, 1000, 1004}),
+        (KEY_MANAGEMENT, Level.ERROR, {1, 2, 3, 4, 10, 12, *VBS, 1000, 1004}),
     ],
 )
 def test_a_switch_takes_effect_at_once_and_outlives_a_restart(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.import_seal import seal_import
 from keyiso.crypto.key_blob import Root, seal_key, unseal_key
 from keyiso.crypto.key_header import AccessEntry
@@ -14,6 +15,7 @@ from keyiso.errors import EphemeralKeyGoneError, NCryptError
 from keyiso.status import Status
 from keyiso.trustlet.engine import Engine
 from keyiso.wire.key_terms import KeyGrant, KeyTerms
+from tests.conformance.statuses import fails
 from tests.unit.samples import BOOT_ROOT, ROOT, boot_header, ec_key, header, pkcs8, rsa_key
 
 GRANT = KeyGrant((AccessEntry("uid", "1000", 3),), 7, b"")
@@ -185,3 +187,55 @@ def test_a_key_of_an_algorithm_of_a_later_version_is_an_error_of_ncrypt(engine: 
 
     with pytest.raises(NCryptError):
         assert engine.unseal(blob).memory
+
+
+# --- Passport containers ------------------------------------------------------------------------
+
+CONTAINER = ContainerSecret(b"c" * 16, b"the container's own secret......")
+OTHER = ContainerSecret(b"c" * 16, b"the secret after a reset........")
+
+
+def test_a_key_in_a_container_needs_the_root_and_the_containers_secret(engine: Engine) -> None:
+    made = engine.generate(terms(), GRANT, CONTAINER)
+    asked: list[bytes] = []
+
+    def opener(container_id: bytes) -> ContainerSecret:
+        asked.append(container_id)
+        return CONTAINER
+
+    key = engine.unseal(made.blob, opener)
+
+    assert made.header.container_id == key.header.container_id == b"c" * 16
+    assert asked == [b"c" * 16]
+    signature = engine.sign(key, b"d" * 32, NO_PADDING)
+    verify_digest(load_public_key(made.header.public_key), b"d" * 32, signature, NO_PADDING)
+    with fails(Status.NTE_UI_REQUIRED):
+        engine.unseal(made.blob)
+    with fails(Status.NTE_BAD_DATA):
+        engine.unseal(made.blob, lambda container_id: OTHER)
+
+
+def test_what_is_in_the_blob_of_such_a_key_is_no_key_without_the_secret(engine: Engine) -> None:
+    made = engine.generate(terms(), GRANT, CONTAINER)
+    _, value = unseal_key(ROOT, made.blob)
+
+    private_key_info = bytes.fromhex("301306072a8648ce3d0201")  # of an elliptic curve
+    assert private_key_info not in value
+    assert private_key_info in CONTAINER.unwrap_key(made.header.key_id, value)
+
+
+def test_a_key_in_a_container_is_never_made_to_be_exported(engine: Engine) -> None:
+    for policy in (1, 2, 4, 8, 0x1F):
+        with fails(Status.NTE_NOT_SUPPORTED):
+            engine.generate(terms(export_policy=policy), GRANT, CONTAINER)
+
+
+def test_without_the_pin_its_header_is_authenticated_and_its_access_changed(engine: Engine) -> None:
+    made = engine.generate(terms(), GRANT, CONTAINER)
+    changed = engine.change_access(made.blob, (AccessEntry("uid", "7", 1),))
+
+    assert engine.authenticate(made.blob) == made.header
+    assert engine.authenticate(changed.blob).container_id == CONTAINER.container_id
+    assert engine.unseal(changed.blob, lambda container_id: CONTAINER).header == changed.header
+    with fails(Status.NTE_BAD_DATA):
+        engine.authenticate(made.blob[:-1] + bytes([made.blob[-1] ^ 1]))

@@ -255,13 +255,14 @@ NUMBERS = {
         "Bind Attach OpenKey OpenEphemeral FindKey CreateKey GetImportKey ImportKey DeleteKey"
         " ReleaseEphemeral EnumKeys GetServiceStatus SetProperty GetProperty SetAccess AwaitChange"
         " GetIsolation _ _ ReportProviderFailure SetEventChannel GetEventChannels"
-        " GetBindings"
+        " GetBindings MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
     ),
     "channel": "Ping Sign Release Decrypt Derive Encipher Decipher ExportPrivate SignBatch",
     "link": (
         "AddChannel Load Generate Import GetWorkerImportKey Revoke GetWorkerStatus Authenticate"
         " RenewLease SealProperty OpenProperty ChangeAccess TakeUses GetWorkerIsolation"
-        " GetChannels"
+        " GetChannels _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin"
+        " GetContainer"
     ),
     "pair": "ShareRoots",
     "supervision": "GetSupervisorStatus Stop ReplacePairs",

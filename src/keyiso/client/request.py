@@ -146,18 +146,20 @@ class Request:
         # No worker opens a key of another level, and any of them can say so.
         return "vbs" if found.header.level == "vbs" else "software"
 
-    def attach(self, level: Level) -> KeyChannel:
-        """A new key channel, to a worker that this process has none to yet if there is one."""
+    def attach(self, level: Level, *, passport: bool = False) -> KeyChannel:
+        """A new key channel, to a worker that this process has none to yet if there is one; or for
+        keys in a Passport container, to the one that has it.
+        """
         known = tuple(channel.worker_instance for channel in self._links.channels[level])
         with self._links.lock:
             control = self._bound_control()
-            attached = self._ask(control, Attach(known, level))
+            attached = self._ask(control, Attach(known, level, passport))
             connected = socket.socket(fileno=control.take_descriptor())
         connection = Connection(connected, attached.worker, frame_bytes=limits.KEY_FRAME_BYTES)
         self._greet(connection)
         return KeyChannel(connection, attached)
 
-    def open(self, channel: KeyChannel, location: KeyLocation) -> Opened:
+    def open(self, channel: KeyChannel, location: KeyLocation, ticket: bytes = b"") -> Opened:
         """Have the KeyIso service load a key by its name into a channel."""
         return self._load(
             OpenKey(
@@ -166,8 +168,21 @@ class Request:
                 location.name,
                 channel.channel_id,
                 channel.worker_instance,
+                ticket,
             )
         )
+
+    def open_once(self, channel: KeyChannel, reference: KeyReference, ticket: bytes) -> int:
+        """The slot of a key in a Passport container, in a channel that is closed after its use.
+
+        Raises as `load` does.
+        """
+        if reference.location is None:
+            raise ncrypt_error(Status.NTE_BAD_TYPE, "an ephemeral key is in no Passport container")
+        opened = self.open(channel, reference.location, ticket)
+        if not reference.names_the_same_key(opened.header):
+            raise self._replaced(reference)
+        return opened.slot
 
     def load(self, channel: KeyChannel, reference: KeyReference) -> int:
         """Load a known key again, and make sure that it is the same one.

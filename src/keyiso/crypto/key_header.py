@@ -72,6 +72,8 @@ class KeyHeader(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
     """Counts the changes of this name's key, from 1."""
     client_group: bytes = b""
     """SHA-256 of the secret that an ephemeral key's client knows; empty for a persisted key."""
+    container_id: bytes = b""
+    """The Passport container, 16 bytes, whose secret wraps the key besides; empty for none."""
 
 
 _ENCODER: Final = msgspec.msgpack.Encoder()
@@ -97,6 +99,8 @@ def decode_header(data: bytes) -> KeyHeader:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise ncrypt_error(Status.NTE_BAD_DATA, "the key's header cannot be read") from None
     if len(header.key_id) != limits.KEY_ID_BYTES or len(header.root_id) != limits.ROOT_ID_BYTES:
+        raise ncrypt_error(Status.NTE_BAD_DATA, "an id in the key's header has a wrong length")
+    if len(header.container_id) not in (0, limits.CONTAINER_ID_BYTES):
         raise ncrypt_error(Status.NTE_BAD_DATA, "an id in the key's header has a wrong length")
     if len(header.access) > limits.ACCESS_ENTRIES:
         raise ncrypt_error(Status.NTE_BAD_DATA, "the access list in the key's header is too long")

@@ -179,6 +179,28 @@ CHANNEL_SWITCHED: Final = EventType(
     always=True,
 )
 
+
+def _of_container(event_id: int, channel: Channel, level: Level, meaning: str) -> EventType:
+    fields = "ContainerId", "OwnerId", "Protector", "ProcessName", "ProcessId", "UserId"
+    return EventType(event_id, channel, level, 0, 0, fields, meaning, provider=OWN_PROVIDER)
+
+
+PIN_ENROLLED: Final = _of_container(
+    1001, Channel.KEY_MANAGEMENT, Level.INFORMATION, "a Passport container got its first PIN"
+)
+PIN_CHANGED: Final = _of_container(
+    1002, Channel.KEY_MANAGEMENT, Level.INFORMATION, "the PIN of a Passport container was changed"
+)
+PIN_RESET: Final = _of_container(
+    1003,
+    Channel.KEY_MANAGEMENT,
+    Level.INFORMATION,
+    "the PIN of a Passport container was reset, and its keys are lost",
+)
+CONTAINER_LOCKED: Final = _of_container(
+    1004, Channel.OPERATIONAL, Level.ERROR, "a Passport container was locked after wrong PINs"
+)
+
 EVENT_TYPES: Final[Mapping[int, EventType]] = MappingProxyType(
     {
         event.event_id: event
@@ -200,6 +222,10 @@ EVENT_TYPES: Final[Mapping[int, EventType]] = MappingProxyType(
             VBS_STATUS,
             VBS_RESTARTED,
             CHANNEL_SWITCHED,
+            PIN_ENROLLED,
+            PIN_CHANGED,
+            PIN_RESET,
+            CONTAINER_LOCKED,
         )
     }
 )

@@ -54,6 +54,7 @@ from keyiso.wire.control import (
 from keyiso.wire.key_terms import KeyTerms
 from keyiso.wire.link import FailedUse
 from keyiso.wire.messages import Call
+from keyiso.wire.passport import ContainerState
 
 _CREATED = 1
 _REPLACED = 2
@@ -255,6 +256,28 @@ class Audit:
         self._write_failure(
             VBS_CLIENT_OPERATION_FAILED, uid, pid, trace, values, more=more, count=count
         )
+
+    # --- Passport ------------------------------------------------------------------------------
+
+    def container(
+        self,
+        client: Client,
+        kind: EventType,
+        owner: int,
+        state: ContainerState,
+        trace: str,
+        error: NCryptError | None = None,
+    ) -> None:
+        """Something became of a user's container, with the error that it came with."""
+        values: dict[str, str | int] = {
+            "ContainerId": state.container_id.hex(),
+            "OwnerId": str(owner),
+            "Protector": state.protector,
+            "ProcessName": client.process,
+            "ProcessId": client.peer.pid,
+            "UserId": str(client.peer.uid),
+        }
+        self._write(kind, client, trace, values, error)
 
     # --- channels ------------------------------------------------------------------------------
 

@@ -28,6 +28,7 @@ from keyiso.keyiso_service.property_changes import set_property
 from keyiso.keyiso_service.remembering import first_result, remember, too_many
 from keyiso.keyiso_service.terms import (
     LEVELS,
+    check_container,
     check_operation_id,
     check_properties,
     check_provider,
@@ -92,11 +93,16 @@ class KeyChanges:
 
         async def generate(grant: KeyGrant) -> Sealed:
             terms = operation.terms
-            worker = self._workers.for_generation(terms.algorithm, terms.level)
+            if operation.ticket:
+                worker = self._workers.passport()
+            else:
+                worker = self._workers.for_generation(terms.algorithm, terms.level)
             long = takes_long_to_generate(terms.algorithm, terms.bits)
             async with self._workers.working_turn(worker, client, long=long):
                 return await worker.call(
-                    Generate(terms, grant), trace=call.trace, hops=self._hops(call)
+                    Generate(terms, grant, operation.ticket),
+                    trace=call.trace,
+                    hops=self._hops(call),
                 )
 
         return await self._make(
@@ -134,8 +140,11 @@ class KeyChanges:
     async def _make(self, wish: "_Wish") -> Created:
         client, terms = wish.client, wish.terms
         try:
-            imported = isinstance(wish.call.operation, ImportKey)
+            operation = wish.call.operation
+            imported = isinstance(operation, ImportKey)
+            ticket = b"" if isinstance(operation, ImportKey) else operation.ticket
             check_terms(terms, client.peer.uid, imported=imported)
+            check_container(terms, ticket, imported=imported)
             check_properties(terms, wish.properties)
             if terms.scope == "machine":
                 self._authority.check_manages_machine(client.peer)

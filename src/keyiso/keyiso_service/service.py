@@ -20,6 +20,7 @@ from keyiso.keyiso_service.isolation_audit import IsolationAudit
 from keyiso.keyiso_service.key_changes import KeyChanges
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.key_uses import KeyUses
+from keyiso.keyiso_service.passport import Passport
 from keyiso.keyiso_service.property_changes import PropertyChanges
 from keyiso.keyiso_service.terms import LEVELS, check_provider
 from keyiso.keyiso_service.watching import Watching
@@ -72,6 +73,7 @@ from keyiso.wire.control import (
 )
 from keyiso.wire.link import EVERYBODY, AddChannel, GetWorkerImportKey, Load
 from keyiso.wire.messages import Call
+from keyiso.wire.passport import PASSPORT_FEATURE
 from keyiso.wire.results import Done, Isolation, Opened, PropertyValue, WorkerImportKey
 
 
@@ -105,6 +107,7 @@ class KeyIsoService:
         self._isolation = isolation
         self._changes = KeyChanges(identity, store, workers, authority, ephemerals, audit, quotas)
         self._properties = PropertyChanges(identity, store, workers, audit, quotas)
+        self._passport = Passport(identity, workers, authority, audit)
         self._watching = Watching(loop, store)
         self._ephemerals = ephemerals
         self._clients: dict[bytes, Client] = {}
@@ -136,11 +139,12 @@ class KeyIsoService:
                 SetEventChannel: self._set_event_channel,
                 GetEventChannels: self._get_event_channels,
                 GetBindings: self._get_bindings,
+                **self._passport.handlers,
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=self._authority.admit,
             closed=self._client_ended,
-            features=(BINDINGS_FEATURE,),
+            features=(BINDINGS_FEATURE, PASSPORT_FEATURE),
         )
         run_coroutine(self._changes.finish_revocations(), _leave)
         return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
@@ -173,7 +177,10 @@ class KeyIsoService:
     async def _attach(self, connection: Connection, call: Call[Attach]) -> WithDescriptor:
         """Give the client one end of a socket pair, and a worker the other."""
         client, level = bound_client(connection), call.operation.level
-        worker = self._workers.next_holder(call.operation.avoid, level)
+        if call.operation.passport:
+            worker = self._workers.passport()
+        else:
+            worker = self._workers.next_holder(call.operation.avoid, level)
         channel_id = self._random(limits.CHANNEL_ID_BYTES)
         async with self._workers.turn(worker, client):
             instance_id = worker.peer_instance or b""
@@ -218,7 +225,7 @@ class KeyIsoService:
                 if header.level in LEVELS and header.level != level_of_worker(worker):
                     # Replaced since the client looked, by a key that another worker opens.
                     raise no_such_key(operation.scope, operation.name)
-                opened = await self._load(worker, client, stored.blob, call)
+                opened = await self._load(worker, client, stored.blob, call, operation.ticket)
         except NCryptError as error:
             if error.status != Status.KEYISO_E_STALE:
                 self._audit.open_failed(client, call, error)
@@ -240,10 +247,15 @@ class KeyIsoService:
             raise
 
     async def _load(
-        self, worker: Link, client: Client, blob: bytes, call: Call[OpenKey] | Call[OpenEphemeral]
+        self,
+        worker: Link,
+        client: Client,
+        blob: bytes,
+        call: Call[OpenKey] | Call[OpenEphemeral],
+        ticket: bytes = b"",
     ) -> Opened:
         """Load a key into a channel, or have the client get a channel to another worker."""
-        operation = Load(call.operation.channel_id, client.peer.uid, blob)
+        operation = Load(call.operation.channel_id, client.peer.uid, blob, ticket)
         try:
             return await worker.call(operation, trace=call.trace, hops=self._hops(call))
         except NCryptError as error:

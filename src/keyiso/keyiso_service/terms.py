@@ -10,12 +10,16 @@ from keyiso.crypto.algorithms import algorithm_named, check_length
 from keyiso.crypto.levels import check_export_policy
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import NCRYPT_ALLOW_ALL_USAGES
-from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, NCRYPT_AES_ALGORITHM
+from keyiso.identifiers import (
+    MS_KEY_STORAGE_PROVIDER,
+    MS_NGC_KEY_STORAGE_PROVIDER,
+    NCRYPT_AES_ALGORITHM,
+)
 from keyiso.names import check_name, check_property_name
 from keyiso.status import Status
 from keyiso.wire.key_terms import KeyProperty, KeyTerms
 
-PROVIDERS: Final = frozenset({MS_KEY_STORAGE_PROVIDER})
+PROVIDERS: Final = frozenset({MS_KEY_STORAGE_PROVIDER, MS_NGC_KEY_STORAGE_PROVIDER})
 """The providers whose keys this service keeps."""
 
 LEVELS: Final = frozenset({"software", "vbs"})
@@ -47,6 +51,28 @@ def check_terms(terms: KeyTerms, uid: int, *, imported: bool) -> None:
             raise _unfit("an imported key brings its own algorithm and length")
     else:
         check_length(algorithm_named(terms.algorithm), terms.bits)
+
+
+def check_container(terms: KeyTerms, ticket: bytes, *, imported: bool) -> None:
+    """Raise unless a key of the Passport provider, and no other one, is put into a container.
+
+    ``NTE_UI_REQUIRED`` without a ticket, ``NTE_NOT_SUPPORTED`` for what no such key can be.
+    """
+    if terms.provider != MS_NGC_KEY_STORAGE_PROVIDER:
+        if ticket:
+            raise _unfit("only a key of the Passport provider is in a container")
+        return
+    kind = terms.scope, terms.lifetime, terms.level
+    if imported or kind != ("user", "persisted", "software"):
+        raise ncrypt_error(
+            Status.NTE_NOT_SUPPORTED,
+            "a key in a Passport container is generated there, is one of a user, is stored, and"
+            " has level software",
+        )
+    if not ticket:
+        raise ncrypt_error(
+            Status.NTE_UI_REQUIRED, "a key in a Passport container is made with its PIN"
+        )
 
 
 def check_properties(terms: KeyTerms, properties: tuple[KeyProperty, ...]) -> None:

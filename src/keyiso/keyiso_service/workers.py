@@ -34,6 +34,7 @@ from keyiso.wire.link import (
     Uses,
 )
 from keyiso.wire.messages import Operation, R_co
+from keyiso.wire.passport import PASSPORT_FEATURE
 from keyiso.wire.results import Isolation, WorkerStatus
 
 _GENERATOR: Final = "-generator"
@@ -88,6 +89,7 @@ class Workers:
         self._long_work: dict[Level, Turns] = {}
         self._revocations, self._statuses = Turns(_REVOCATIONS_AT_ONCE), Turns(_STATUSES_AT_ONCE)
         self._properties = Turns(limits.PROPERTIES_AT_ONCE)
+        self._pins = Turns(1, quotas.limit("generations_per_user"))
         self._vbs_sockets = sockets.vbs
         self._links: dict[Level, tuple[Link, ...]] = {}
         self._connect("software", sockets.software)
@@ -154,6 +156,25 @@ class Workers:
         """The generator, which also validates imports. Raises as `next_holder` does."""
         generators = (link for link in self._of(level) if _is_generator(link))
         return self._in_turn([link for link in generators if self._serves(link)], level)
+
+    def passport(self) -> Link:
+        """The worker that has the Passport containers. Raises as `next_holder` does, and
+        ``NTE_NOT_SUPPORTED`` for one of an older version.
+        """
+        worker = self.generator("software")
+        if PASSPORT_FEATURE not in worker.peer_features:
+            raise ncrypt_error(
+                Status.NTE_NOT_SUPPORTED,
+                f"{worker.peer_service} is of an older version and has no Passport containers",
+                "Restart keyiso.",
+            )
+        return worker
+
+    def pin_turn(self, client: Client) -> "_Turn":
+        """A client's turn at the containers, of which that worker looks at one at a time. Entering
+        raises as that of `working_turn` does.
+        """
+        return _Turn(self._pins, client.peer.uid, client.here)
 
     def turn(self, link: Link, client: Client) -> "_Turn":
         """A client's turn at a worker: ``async with`` it, and call."""

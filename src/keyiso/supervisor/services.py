@@ -80,6 +80,13 @@ def _software_worker(instance: Instance, settings: ServiceSettings, name: str) -
         f"--machine-root={instance.software_machine_root}",
         f"--boot-roots={instance.software_boot_roots}",
     )
+    serves_passport = name.endswith(GENERATOR)
+    if serves_passport:
+        arguments = (
+            *arguments,
+            f"--containers={instance.containers}",
+            f"--enrolment={instance.vbs_enrolment}",
+        )
     return ServiceSpec(
         name,
         "keyiso.trustlet",
@@ -87,6 +94,7 @@ def _software_worker(instance: Instance, settings: ServiceSettings, name: str) -
         {"link": _link(instance, settings, name)},
         settings.trustlet,
         instance.notify_socket,
+        uses_tpm=serves_passport,
     )
 
 
@@ -105,6 +113,7 @@ def _pair(instance: Instance, settings: ServiceSettings, name: str) -> ServiceSp
         instance.notify_socket,
         on_demand=not (settings.vbs_at_start or settings.vbs_once),
         is_pair=True,
+        uses_tpm=True,
     )
 
 

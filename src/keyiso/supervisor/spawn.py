@@ -58,6 +58,8 @@ class ServiceSpec:
     """Started when somebody first connects to its first socket."""
     is_pair: bool = False
     """A guardian with its worker: it needs locked memory, and roots from its siblings."""
+    uses_tpm: bool = False
+    """It may open the TPM."""
 
 
 def spawn(spec: ServiceSpec, *more: str) -> int:
@@ -83,7 +85,7 @@ def _become(spec: ServiceSpec, supervisor: int, command: list[str]) -> None:
     if spec.user is not None:
         if locks_by_right:
             keep_rights_over_setuid()
-        os.setgroups(_tpm_groups() if spec.is_pair else [])
+        os.setgroups(_tpm_groups() if spec.uses_tpm else [])
         os.setresgid(spec.user.gid, spec.user.gid, spec.user.gid)
         os.setresuid(spec.user.uid, spec.user.uid, spec.user.uid)
         if locks_by_right:

@@ -1,6 +1,7 @@
 """``python -I -m keyiso.trustlet``: one ``software`` worker. Started by the supervisor."""
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -19,9 +20,9 @@ from keyiso.server.startup import (
     stop_on_signals,
     usable_quotas,
 )
-from keyiso.trustlet.engine import Engine
+from keyiso.trustlet.engine import Engine, missing_root
 from keyiso.trustlet.roots import boot_root, machine_root
-from keyiso.trustlet.worker import Worker
+from keyiso.trustlet.worker import PassportDesk, Worker
 
 
 def main(arguments: list[str]) -> int:
@@ -40,10 +41,26 @@ def main(arguments: list[str]) -> int:
     loop = Loop(SystemClock())
     stop_on_signals(loop, loop.stop)
     start_heartbeat(loop, os.environ)
-    worker = Worker(loop, new_identity(options.service), engine, options.keyiso_uid, quotas)
+    passport = None if options.containers is None else _passport(loop, options, machine)
+    identity = new_identity(options.service)
+    worker = Worker(loop, identity, engine, options.keyiso_uid, quotas, passport=passport)
     worker.listen(sockets["link"])
     loop.run()
     return 0
+
+
+def _passport(loop: Loop, options: argparse.Namespace, machine: Root | None) -> PassportDesk:
+    """What only the worker loads that has the Passport containers."""
+    from keyiso.trustlet.passport.desk import Desk
+    from keyiso.trustlet.passport.tpm_place import machines_tpm
+
+    def root() -> Root:
+        if machine is None:
+            raise missing_root("machine")
+        return machine
+
+    tpm = functools.partial(machines_tpm, options.enrolment, loop.clock)
+    return Desk(loop, options.containers, root, tpm)
 
 
 def _usable(service: str, root: Callable[[], Root | None]) -> Root | None:
@@ -62,6 +79,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--machine-root", type=Path, required=True)
     parser.add_argument("--boot-roots", type=Path, required=True)
     parser.add_argument("--may-create-root", action="store_true")
+    # Of the one worker that serves Passport: its containers, and which TPM keeps their PINs.
+    parser.add_argument("--containers", type=Path)
+    parser.add_argument("--enrolment", type=Path)
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     return parser.parse_args(arguments)
 

@@ -13,6 +13,7 @@ from keyiso import limits
 from keyiso.crypto.agreement import Derivation, agree, derive
 from keyiso.crypto.algorithms import ALGORITHMS, algorithm_named
 from keyiso.crypto.ciphers import CipherParameters, decipher, encipher
+from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.encryption import EncryptionPadding, decrypt_rsa
 from keyiso.crypto.import_seal import open_import
 from keyiso.crypto.key_blob import Root, read_header, seal_key, unseal_key
@@ -73,6 +74,19 @@ def missing_root(kind: RootKind) -> NCryptError:
     )
 
 
+ContainerOpener = Callable[[bytes], ContainerSecret]
+"""Gives the secret of the Passport container of this id, or raises."""
+
+
+def needs_pin(container_id: bytes) -> ContainerSecret:
+    """There is no ticket. Raises ``NTE_UI_REQUIRED``."""
+    raise ncrypt_error(
+        Status.NTE_UI_REQUIRED,
+        "the key is in a Passport container, and only its PIN opens that",
+        "Open the key with the PIN.",
+    )
+
+
 class Engine:
     """The keys' side of a worker. ``level`` is the protection that this worker gives."""
 
@@ -102,11 +116,23 @@ class Engine:
         """The public key that imports are sealed to; another one in every worker process."""
         return self._import_key.public_key().public_bytes_raw()
 
-    def generate(self, terms: KeyTerms, grant: KeyGrant) -> Sealed:
-        """A new key, sealed."""
+    def generate(
+        self, terms: KeyTerms, grant: KeyGrant, container: ContainerSecret | None = None
+    ) -> Sealed:
+        """A new key, sealed; for a Passport container also wrapped under its secret.
+
+        Raises ``NTE_NOT_SUPPORTED`` for a key of a container that could be exported.
+        """
         algorithm = algorithm_named(terms.algorithm)
+        if container is not None and terms.export_policy:
+            raise ncrypt_error(
+                Status.NTE_NOT_SUPPORTED,
+                "a key in a Passport container cannot be exported, and its export policy is"
+                f" {terms.export_policy:#x}",
+                "Ask for no export.",
+            )
         key = generate_private_key(algorithm, terms.bits)
-        return self._seal(key, terms, grant, terms.algorithm, "generated")
+        return self._seal(key, terms, grant, terms.algorithm, "generated", container)
 
     def import_sealed(self, terms: KeyTerms, grant: KeyGrant, sealed: bytes) -> Sealed:
         """A foreign key that was sealed to this worker under these terms, sealed to the root."""
@@ -117,16 +143,25 @@ class Engine:
             key, algorithm = imported_private_key(value, terms.usage)
         return self._seal(key, terms, grant, algorithm.name, "imported-sealed")
 
-    def unseal(self, blob: bytes) -> LoadedKey:
-        """The key of a blob.
+    def unseal(self, blob: bytes, opener: ContainerOpener = needs_pin) -> LoadedKey:
+        """The key of a blob. ``opener`` is asked for the secret of a Passport container.
 
-        Raises ``NTE_BAD_DATA`` for a blob that was changed, and where its root is gone:
-        ``KEYISO_E_EPHEMERAL_GONE``, ``NTE_VBS_CANNOT_DECRYPT_KEY`` (per-boot) or
+        Raises what that does, ``NTE_BAD_DATA`` for a blob that was changed, and where its root is
+        gone: ``KEYISO_E_EPHEMERAL_GONE``, ``NTE_VBS_CANNOT_DECRYPT_KEY`` (per-boot) or
         ``KEYISO_E_ROOT_MISSING``.
         """
         _, header, value = self._authenticated(blob)
         algorithm = algorithm_named(header.algorithm)
+        if header.container_id:
+            value = opener(header.container_id).unwrap_key(header.key_id, value)
         return LoadedKey(own_private_key(value, algorithm, header.public_key), header)
+
+    def authenticate(self, blob: bytes) -> KeyHeader:
+        """The header of a blob that this worker could open; what a container wraps besides stays
+        closed. Raises what `unseal` does.
+        """
+        _, header, _ = self._authenticated(blob)
+        return header if header.container_id else self.unseal(blob).header
 
     def sign(self, key: LoadedKey, digest: bytes, padding: Padding) -> bytes:
         """A signature.
@@ -208,7 +243,13 @@ class Engine:
         return root, header, value
 
     def _seal(
-        self, key: PrivateKey, terms: KeyTerms, grant: KeyGrant, algorithm: str, origin: Origin
+        self,
+        key: PrivateKey,
+        terms: KeyTerms,
+        grant: KeyGrant,
+        algorithm: str,
+        origin: Origin,
+        container: ContainerSecret | None = None,
     ) -> Sealed:
         if terms.level != self._level:
             raise ncrypt_error(
@@ -236,8 +277,12 @@ class Engine:
             access=grant.access,
             generation=grant.generation,
             client_group=grant.client_group,
+            container_id=b"" if container is None else container.container_id,
         )
-        return Sealed(seal_key(root, header, private_key_bytes(key), random=self._random), header)
+        value = private_key_bytes(key)
+        if container is not None:
+            value = container.wrap_key(header.key_id, value, random=self._random)
+        return Sealed(seal_key(root, header, value, random=self._random), header)
 
     def _root(self, kind: RootKind) -> Root:
         root = self._boot_root if kind == "boot" else self._machine_root

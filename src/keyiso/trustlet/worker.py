@@ -7,22 +7,24 @@ a socket pair for every key channel, by the KeyIso service.
 
 import os
 import socket
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
 from keyiso import limits
 from keyiso.crypto.algorithms import takes_long_to_generate
+from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.import_seal import takes_long_to_validate
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.quotas import Quotas
 from keyiso.server.background import Background
-from keyiso.server.connection import DONE, Connection, Endpoint
+from keyiso.server.connection import DONE, Connection, Endpoint, Handler
 from keyiso.server.identity import Identity
 from keyiso.server.listener import Listener
 from keyiso.server.loop import Loop
 from keyiso.server.peer import Peer
 from keyiso.server.shares import Share, Shares
 from keyiso.status import Status
-from keyiso.trustlet.engine import Engine, LoadedKey
+from keyiso.trustlet.engine import ContainerOpener, Engine, LoadedKey, needs_pin
 from keyiso.trustlet.key_cache import KeyCache
 from keyiso.trustlet.uses import ChannelUser, UseCounts
 from keyiso.wire.channel import (
@@ -68,6 +70,16 @@ from keyiso.wire.link import (
     Uses,
 )
 from keyiso.wire.messages import Call
+from keyiso.wire.passport import (
+    PASSPORT_FEATURE,
+    AttemptPin,
+    ChangePin,
+    EnrolPin,
+    GetContainer,
+    MakePinKey,
+    ResetPin,
+    TicketUse,
+)
 from keyiso.wire.results import (
     Done,
     Isolation,
@@ -80,6 +92,21 @@ from keyiso.wire.results import (
 _NOT_ISOLATED: Final = Isolation("unavailable", "this worker keeps software keys")
 
 _KeyOperation = Sign | SignBatch | Decrypt | Derive | Encipher | Decipher | ExportPrivate
+
+
+class PassportDesk(Protocol):
+    """What a worker has that serves Passport besides: `keyiso.trustlet.passport.desk`."""
+
+    @property
+    def handlers(self) -> Mapping[type, Handler]:
+        """Of Passport's operations."""
+
+    def redeem(
+        self, ticket: bytes, owner: int, use: TicketUse, container_id: bytes = b""
+    ) -> ContainerSecret:
+        """The secret of a container, by default the user's own. Raises ``KEYISO_E_STALE`` and
+        ``NTE_PERM``.
+        """
 
 
 class Worker:
@@ -96,10 +123,12 @@ class Worker:
         cache: KeyCache | None = None,
         background: Background | None = None,
         isolation: Isolation = _NOT_ISOLATED,
+        passport: PassportDesk | None = None,
     ) -> None:
         """An armed worker brings a cache whose memory cannot grow, the one thread that was started
         before it was armed, and what was found when it was.
         """
+        self._passport = passport
         self._isolation = isolation
         self._loop = loop
         self._identity = identity
@@ -162,11 +191,16 @@ class Worker:
                 TakeUses: self._take_uses,
                 GetWorkerIsolation: self._get_isolation,
                 GetChannels: self._get_channels,
+                **(self._passport.handlers if self._passport else _NO_PASSPORT),
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=self._admit_keyiso,
             passes_descriptors=True,
-            features=(USES_FEATURE, CHANNELS_FEATURE),
+            features=(
+                USES_FEATURE,
+                CHANNELS_FEATURE,
+                *((PASSPORT_FEATURE,) if self._passport else ()),
+            ),
             make_room=self._cache.make_room,
         )
         return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
@@ -219,19 +253,36 @@ class Worker:
         if channel is None or channel.state.uid != operation.uid:
             raise ncrypt_error(Status.KEYISO_E_STALE, "the caller has no such key channel here")
         self._cache.make_room()
-        key = self._engine.unseal(operation.blob)
+        key = self._engine.unseal(operation.blob, self._opener(operation))
         return Opened(self._cache.add(channel, operation.uid, key), key.header)
 
+    def _opener(self, operation: Load) -> ContainerOpener:
+        """What opens the Passport container that the key may be in."""
+        passport, ticket, uid = self._passport, operation.ticket, operation.uid
+        if passport is None or not ticket:
+            return needs_pin
+        return lambda container_id: passport.redeem(ticket, uid, "use", container_id)
+
     def _authenticate(self, connection: Connection, call: Call[Authenticate]) -> Authenticated:
-        return Authenticated(self._engine.unseal(call.operation.blob).header)
+        return Authenticated(self._engine.authenticate(call.operation.blob))
 
     async def _generate(self, connection: Connection, call: Call[Generate]) -> Sealed:
         operation = call.operation
         terms = operation.terms
+        container = None
+        if operation.ticket:
+            container = self._redeemed(operation.ticket, terms.owner)
         long = takes_long_to_generate(terms.algorithm, terms.bits)
         return await self._beside(long).run(
-            lambda: self._engine.generate(terms, operation.grant), lambda: connection.open
+            lambda: self._engine.generate(terms, operation.grant, container),
+            lambda: connection.open,
         )
+
+    def _redeemed(self, ticket: bytes, owner: int) -> ContainerSecret:
+        """The secret for a new key."""
+        if self._passport is None:
+            raise _without_passport()
+        return self._passport.redeem(ticket, owner, "create")
 
     async def _import(self, connection: Connection, call: Call[Import]) -> Sealed:
         operation = call.operation
@@ -392,6 +443,19 @@ class Worker:
             self._channels.pop(channel.state.channel_id, None)
             self._shares.connections.give_back(channel.state.uid)
             self._by_connection.give_back(channel.state.connection_id)
+
+
+def _without_passport() -> NCryptError:
+    return ncrypt_error(Status.NTE_NOT_SUPPORTED, "this worker has no Passport containers")
+
+
+def _no_passport(connection: Connection, call: Call[Any]) -> Done:
+    raise _without_passport()
+
+
+_NO_PASSPORT: Final[Mapping[type, Handler]] = dict.fromkeys(
+    (MakePinKey, EnrolPin, AttemptPin, ChangePin, ResetPin, GetContainer), _no_passport
+)
 
 
 def _stream(descriptor: int) -> socket.socket:

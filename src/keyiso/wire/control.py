@@ -5,6 +5,7 @@ from typing import Final
 from keyiso.crypto.key_header import AccessEntry, KeyHeader, Level, Scope
 from keyiso.wire.key_terms import KeyProperty, KeyTerms
 from keyiso.wire.messages import Operation, Result
+from keyiso.wire.passport import PassportOperation
 from keyiso.wire.results import (
     Done,
     Isolation,
@@ -130,6 +131,8 @@ class Attach(Operation[Attached], frozen=True, array_like=True, tag=2):
     """Worker instances that this client already has a channel to."""
     level: Level = "software"
     """Of the keys that the channel is for."""
+    passport: bool = False
+    """It is for keys in a Passport container."""
 
 
 class OpenKey(Operation[Opened], frozen=True, array_like=True, tag=3):
@@ -138,6 +141,8 @@ class OpenKey(Operation[Opened], frozen=True, array_like=True, tag=3):
     name: bytes
     channel_id: bytes
     worker_instance: bytes
+    ticket: bytes = b""
+    """For a key that is in a Passport container."""
 
 
 class OpenEphemeral(Operation[Opened], frozen=True, array_like=True, tag=4):
@@ -155,6 +160,8 @@ class FindKey(Operation[Found], frozen=True, array_like=True, tag=5):
 class CreateKey(Operation[Created], frozen=True, array_like=True, tag=6):
     terms: KeyTerms
     properties: tuple[KeyProperty, ...] = ()
+    ticket: bytes = b""
+    """For a key of the Passport provider: of the container that it is put into."""
 
 
 class GetImportKey(Operation[WorkerImportKey], frozen=True, array_like=True, tag=7):
@@ -291,4 +298,5 @@ ControlOperation = (
     | SetEventChannel
     | GetEventChannels
     | GetBindings
+    | PassportOperation
 )

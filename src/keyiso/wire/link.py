@@ -5,6 +5,7 @@ from typing import Final
 from keyiso.crypto.key_header import AccessEntry, KeyHeader, Scope
 from keyiso.wire.key_terms import KeyGrant, KeyTerms
 from keyiso.wire.messages import Operation, Result
+from keyiso.wire.passport import PassportOperation
 from keyiso.wire.results import (
     Done,
     Isolation,
@@ -100,11 +101,15 @@ class Load(Operation[Opened], frozen=True, array_like=True, tag=2):
     uid: int
     """The caller; a channel of another uid is refused."""
     blob: bytes
+    ticket: bytes = b""
+    """For a key that is in a Passport container."""
 
 
 class Generate(Operation[Sealed], frozen=True, array_like=True, tag=3):
     terms: KeyTerms
     grant: KeyGrant
+    ticket: bytes = b""
+    """Of the Passport container that the key is for; empty for none."""
 
 
 class Import(Operation[Sealed], frozen=True, array_like=True, tag=4):
@@ -202,4 +207,5 @@ LinkOperation = (
     | TakeUses
     | GetWorkerIsolation
     | GetChannels
+    | PassportOperation
 )

@@ -77,9 +77,11 @@ class Container:
         schedule: LockSchedule,
         *,
         reset_key: bytes = b"",
+        attempt_id: bytes = b"",
     ) -> ContainerSecret:
         """Set the first PIN; the secret is new. Who has the private half of ``reset_key`` (X25519,
-        32 bytes) can have it reset while keys are kept.
+        32 bytes) can have it reset while keys are kept. Repeating it with the same PIN under the
+        same ``attempt_id`` is safe.
 
         Raises ``NTE_EXISTS`` for a container that has a PIN, ``NTE_VALIDATION_FAILED`` for a PIN
         that breaks the policy.
@@ -88,6 +90,8 @@ class Container:
         with exclusively(self._files.directory):
             begun = self._files.record.read()
             if begun is not None and begun.is_enrolled:
+                if attempt_id and begun.changed_by == attempt_id:
+                    return self._verified(begun, attempt_id, pin)
                 raise ncrypt_error(Status.NTE_EXISTS, "the container has a PIN", "Change it.")
             handles = begun.handles if begun else ()
             record = ContainerRecord(
@@ -96,6 +100,7 @@ class Container:
                 schedule=schedule,
                 handles=handles,
                 reset_key=reset_key,
+                changed_by=attempt_id,
             )
             return self._set_first(self._with_handles(record), pin)
 

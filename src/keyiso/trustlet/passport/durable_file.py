@@ -53,6 +53,17 @@ class DurableFile(Generic[T]):
             raise _failed(self._path, error) from error
 
 
+def make_directory(path: Path) -> None:
+    """Make a directory, and the one around it, which only this user may enter. They are durable
+    when this returns. Raises ``KEYISO_E_STORE``."""
+    try:
+        for one in (path.parent, path):
+            one.mkdir(mode=0o700, exist_ok=True)
+            _sync(one.parent)
+    except OSError as error:
+        raise _failed(path, error) from error
+
+
 @contextlib.contextmanager
 def exclusively(directory: Path) -> Iterator[None]:
     """Nobody else is in such a block for this directory, of any process.

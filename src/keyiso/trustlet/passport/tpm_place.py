@@ -1,16 +1,20 @@
 """A TPM and the handles in it that a container has."""
 
+import contextlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
+from keyiso.clock import Clock
 from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.pin import Pin
 from keyiso.errors import NCryptError
 from keyiso.status import Status
 from keyiso.tpm.capabilities import handles
 from keyiso.tpm.constants import TPM_HT
+from keyiso.tpm.enrolment import open_tpm, read_enrolment
 from keyiso.tpm.pin_index import OWNER_INDICES, remove_pin_index
 from keyiso.tpm.srk import PinnedSrk
 from keyiso.tpm.tpm import Tpm
@@ -53,3 +57,22 @@ class TpmPlace:
                 # What is no PIN index is somebody else's: defining one there will tell.
                 if error.status != Status.KEYISO_E_TPM_PIN_INDEX:
                     raise
+
+
+@contextlib.contextmanager
+def machines_tpm(enrolment: Path, clock: Clock) -> Iterator[TpmPlace | None]:
+    """The TPM that the machine was enrolled with, while the block lasts. None where there is no
+    enrolment, and where this process cannot open the TPM: a container that has its PIN there says
+    so itself.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            enrolled = read_enrolment(enrolment)
+            if enrolled is None:
+                place = None
+            else:
+                srk = enrolled.newest.sealed_root.srk
+                place = TpmPlace(stack.enter_context(open_tpm(enrolled.tpm, clock)), srk)
+        except (NCryptError, OSError):
+            place = None
+        yield place

@@ -1,0 +1,169 @@
+"""Passport containers of several users of a system instance: each has one, and root no PIN.
+
+Needs root, which starts the services as different users and clients as others.
+"""
+
+import os
+import pwd
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keyiso.client.binding import bind_process
+from keyiso.client.passport import get_container, reset_pin, try_pin
+from keyiso.crypto.pin import Pin
+from keyiso.status import Status
+from keyiso.wire.passport import MakePinKey
+from tests.conformance.statuses import fails
+from tests.conformance.world import (
+    ALICE,
+    BOB,
+    KEYISO,
+    MALLORY,
+    TRUSTLET,
+    SystemInstance,
+    World,
+    uid_of,
+)
+from tests.instance import in_use
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users needs root")
+
+PASSPORT = """
+from keyiso.client.binding import bind_process
+from keyiso.client.passport import (
+    create_passport_key, enrol_pin, find_passport_key, get_container, reset_pin, sign_with_pin,
+    try_pin,
+)
+from keyiso.crypto.pin import Pin
+from keyiso.crypto.pin_seal import PinTerms, seal_pin
+from keyiso.crypto.signatures import NO_PADDING
+from keyiso.wire.control import Attach, OpenKey
+from keyiso.wire.passport import AttemptPin, ChangePin, EnrolPin, MakePinKey, ResetPin, SealedPin
+
+RIGHT, WRONG, NEW = "482915", "573926", "684037"
+binding = bind_process(os.environ)
+
+def pin(text):
+    return Pin(bytearray(text, "ascii"))
+
+def left():
+    return get_container(binding).attempts_left
+"""
+
+
+@pytest.fixture(scope="module")
+def system(python: Path, homes: Path) -> Iterator[SystemInstance]:
+    with in_use(SystemInstance(homes / "system", python)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def world(python: Path, system: SystemInstance) -> World:
+    return World(python, system.home)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def enrolled(world: World) -> None:
+    """Both users have a container, with the same PIN."""
+    for user in (ALICE, BOB):
+        assert world.run(user, PASSPORT + "tell(enrol_pin(binding, pin(RIGHT)).attempts_left)") == 5
+
+
+def test_nobody_else_asks_for_a_users_container(world: World) -> None:
+    told = world.run(
+        BOB,
+        PASSPORT
+        + f"""
+alice, attempt_id, sealed = {uid_of(ALICE)}, os.urandom(16), SealedPin(b"k" * 32, b"s" * 177)
+purposes = "enrol", "verify", "change", "new"
+tell([
+    outcome(lambda: get_container(binding, alice)),
+    outcome(lambda: reset_pin(binding, pin(NEW), alice)),
+    *[
+        outcome(lambda: binding.control(operation))
+        for operation in (
+            *[MakePinKey(alice, purpose, attempt_id) for purpose in purposes],
+            EnrolPin(alice, attempt_id, sealed),
+            AttemptPin(alice, attempt_id, sealed, "none"),
+            ChangePin(alice, attempt_id, sealed, sealed),
+            ResetPin(alice, attempt_id, sealed),
+        )
+    ],
+])
+""",
+    )
+
+    assert told == ["NTE_PERM"] * 10
+
+
+def test_wrong_pins_of_one_user_are_not_counted_for_another(world: World) -> None:
+    wrong = PASSPORT + "tell([outcome(lambda: try_pin(binding, pin(WRONG))), left()])"
+
+    assert world.run(BOB, wrong) == ["NTE_INCORRECT_PASSWORD", 4]
+    assert world.run(ALICE, PASSPORT + "tell(left())") == 5
+    assert world.run(BOB, PASSPORT + "tell([try_pin(binding, pin(RIGHT)), left()])") == [None, 5]
+
+
+def test_a_ticket_of_another_user_opens_nothing(world: World) -> None:
+    """Also when that user gives it away, with the name of her own key."""
+    ticket_of_alice = world.run(
+        ALICE,
+        PASSPORT
+        + """
+create_passport_key(binding, pin(RIGHT), "logon")
+uid, attempt_id = os.getuid(), os.urandom(16)
+key = binding.control(MakePinKey(uid, "verify", attempt_id))
+terms = PinTerms(uid, key.container_id, "verify", attempt_id)
+sealed = SealedPin(key.public_key, seal_pin(pin(RIGHT), key.public_key, terms))
+tell(binding.control(AttemptPin(uid, attempt_id, sealed, "use")).ticket.hex())
+""",
+    )
+    told = world.run(
+        BOB,
+        PASSPORT
+        + f"""
+made = create_passport_key(binding, pin(RIGHT), "logon").location
+with raw_client.RawClient.bound(control()) as client:
+    attached = client.call(Attach(passport=True))
+    answers = [
+        client.call(OpenKey(
+            made.provider, "user", made.name, attached.channel_id, attached.worker_instance, ticket
+        )).status
+        for ticket in (bytes.fromhex("{ticket_of_alice}"), b"", b"t" * 16)
+    ]
+tell(answers)
+""",
+    )
+
+    assert told == [Status.NTE_PERM, Status.NTE_UI_REQUIRED, Status.KEYISO_E_STALE]
+
+
+def test_root_sees_and_resets_and_has_no_pin(world: World) -> None:
+    binding, alice = bind_process(os.environ), uid_of(ALICE)
+    key = 'find_passport_key(binding, "of a day")'
+    sign = f'outcome(lambda: len(sign_with_pin(binding, pin(NEW), {key}, b"d" * 32, NO_PADDING)))'
+    world.run(ALICE, PASSPORT + 'tell(bool(create_passport_key(binding, pin(RIGHT), "of a day")))')
+
+    assert get_container(binding, alice).attempts_left == 5
+    see = PASSPORT + f"tell(get_container(binding, {alice}).attempts_left)"
+    assert world.run(MALLORY, see, groups=(pwd.getpwnam(KEYISO).pw_gid,)) == 5
+    with fails(Status.NTE_PERM):
+        binding.control(MakePinKey(alice, "verify", os.urandom(16)))
+    with fails(Status.NTE_NOT_FOUND):
+        try_pin(binding, Pin(bytearray(b"482915")))
+    reset_pin(binding, Pin(bytearray(b"684037")), alice)
+    tried = "[outcome(lambda: try_pin(binding, pin(text))) for text in (RIGHT, NEW)]"
+    told = world.run(ALICE, PASSPORT + f"tell([*{tried}, {sign}])")
+    assert told == ["NTE_INCORRECT_PASSWORD", None, "NTE_BAD_DATA"]
+
+
+def test_containers_are_files_of_the_trustlets_user(system: SystemInstance) -> None:
+    containers = system.instance.containers
+    found = {path.name for path in containers.iterdir()}
+
+    assert found == {str(uid_of(user)) for user in (ALICE, BOB)}
+    for path in (containers, *containers.rglob("*")):
+        assert path.stat().st_uid == uid_of(TRUSTLET)
+        assert path.stat().st_mode & 0o077 == 0
