@@ -37,6 +37,9 @@ MOST_BYTES = 8 << 20
 POLITE_CALL = 1_000_000
 NAME = "polite"
 
+OTHER_NAME = "made by a frame"
+"""A changed frame may well overwrite a key, or delete it."""
+
 
 class Target:
     """A kind of connection, opened again and again."""
@@ -119,7 +122,7 @@ class LinkOfContainers(Link):
 def with_quick_keys(operation: Operation[Any]) -> Operation[Any]:
     if not hasattr(operation, "terms"):
         return operation
-    return msgspec.structs.replace(operation, terms=terms(NAME))
+    return msgspec.structs.replace(operation, terms=terms(OTHER_NAME))
 
 
 def frames(target: Target) -> list[bytes]:
