@@ -19,7 +19,7 @@ from keyiso import limits
 from keyiso.client.report import report_provider_failure
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.function_table import KeyStorageFunctionTable, NCryptProviderName
-from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
+from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, MS_NGC_KEY_STORAGE_PROVIDER
 from keyiso.paths import client_instance
 from keyiso.status import Status
 
@@ -40,11 +40,19 @@ class Registration:
     """Who registered it: a file, an entry point or keyiso itself."""
 
 
-_BUILT_IN: Final = Registration(
-    MS_KEY_STORAGE_PROVIDER,
-    "keyiso.providers.software",
-    "Keys in the isolated processes of the KeyIso service",
-    "keyiso",
+_BUILT_IN: Final = (
+    Registration(
+        MS_KEY_STORAGE_PROVIDER,
+        "keyiso.providers.software",
+        "Keys in the isolated processes of the KeyIso service",
+        "keyiso",
+    ),
+    Registration(
+        MS_NGC_KEY_STORAGE_PROVIDER,
+        "keyiso.providers.passport",
+        "Keys in the caller's Passport container, which sign for a PIN",
+        "keyiso",
+    ),
 )
 
 
@@ -188,7 +196,7 @@ class Router:
         )
 
     def _without_packages(self) -> dict[str, Registration]:
-        found = {_BUILT_IN.name: _BUILT_IN}
+        found = {entry.name: entry for entry in _BUILT_IN}
         for directory in reversed(client_instance(self._environ).config):
             found |= {entry.name: entry for entry in _files(directory / "providers.d")}
         return found

@@ -7,6 +7,7 @@ import pytest
 from tests.cli.command import Ended, assert_reads, keyiso
 
 SOFTWARE = "Microsoft Software Key Storage Provider"
+PASSPORT = "Microsoft Passport Key Storage Provider"
 
 
 @pytest.fixture
@@ -18,11 +19,12 @@ def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-def test_the_built_in_provider(registry: Path) -> None:
+def test_the_built_in_providers(registry: Path) -> None:
     assert_reads(
         keyiso("provider", "list").text,
         """\
 NAME ... IMAGE ... LOADS  SOURCE  COMMENT
+Microsoft Passport Key Storage Provider  keyiso.providers.passport  yes    keyiso  Keys in ...
 Microsoft Software Key Storage Provider  keyiso.providers.software  yes    keyiso  Keys in ...
 """,
     )
@@ -45,6 +47,25 @@ ECDSA_P256  sign
 ...
 """,
     )
+    assert_reads(
+        keyiso("provider", "show", PASSPORT).text,
+        """\
+Provider:        Microsoft Passport Key Storage Provider
+Comment:         Keys in ...
+Image:           keyiso.providers.passport
+Registered by:   keyiso
+Name:            Microsoft Passport Key Storage Provider
+Version:         1.0
+Impl Type:       software
+Max Name Length: 260
+
+Algorithms
+ALGORITHM   CAN
+RSA         sign
+ECDSA_P256  sign
+...
+""",
+    )
     shown = keyiso("provider", "show", SOFTWARE, "--json").json
     assert shown["properties"]["Impl Type"] == ["software"]
     assert {"name": "ECDSA_P256", "operations": ["sign"]} in shown["algorithms"]
@@ -63,6 +84,7 @@ def test_a_provider_that_does_not_load_is_listed_with_its_reason(registry: Path)
         "Damaged": False,
         "E\x1b[1m": False,
         "Missing": False,
+        PASSPORT: True,
         SOFTWARE: True,
     }
     assert "NTE_PROV_DLL_NOT_FOUND" in listed["Missing"]["problem"]

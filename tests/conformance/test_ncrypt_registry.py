@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from keyiso import Key, Provider, ncrypt
-from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER
+from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, MS_NGC_KEY_STORAGE_PROVIDER
 from keyiso.ncrypt import NCryptError
 from keyiso.router import process_router
 from keyiso.status import Status
@@ -93,17 +93,20 @@ def test_an_installed_package_registers_a_provider(registry: Registry) -> None:
     ncrypt.NCryptFreeObject(ncrypt.NCryptOpenStorageProvider("A Provider"))
 
 
-def test_an_installed_package_does_not_take_the_place_of_our_provider(registry: Registry) -> None:
+@pytest.mark.parametrize("name", [MS_KEY_STORAGE_PROVIDER, MS_NGC_KEY_STORAGE_PROVIDER])
+def test_an_installed_package_does_not_take_the_place_of_our_provider(
+    registry: Registry, name: str
+) -> None:
     """A file of the configuration can, which the owner of the machine or the user has written."""
-    (ours,) = ncrypt.NCryptEnumStorageProviders()
-    registry.package(MS_KEY_STORAGE_PROVIDER, "no_such_module")
-    assert ncrypt.NCryptEnumStorageProviders() == (ours,)
-    ncrypt.NCryptFreeObject(ncrypt.NCryptOpenStorageProvider(MS_KEY_STORAGE_PROVIDER))
+    ours = ncrypt.NCryptEnumStorageProviders()
+    registry.package(name, "no_such_module")
+    assert ncrypt.NCryptEnumStorageProviders() == ours
+    ncrypt.NCryptFreeObject(ncrypt.NCryptOpenStorageProvider(name))
     process_router.cache_clear()
 
-    registry.register(MS_KEY_STORAGE_PROVIDER, 'image = "no_such_module"')
+    registry.register(name, 'image = "no_such_module"')
     with fails(Status.NTE_PROV_DLL_NOT_FOUND):
-        ncrypt.NCryptOpenStorageProvider(MS_KEY_STORAGE_PROVIDER)
+        ncrypt.NCryptOpenStorageProvider(name)
 
 
 def test_a_registered_provider_is_enumerated(registry: Registry) -> None:
@@ -213,7 +216,7 @@ def test_only_toml_files_register(registry: Registry) -> None:
     for name in ("README", "Old.toml.bak", ".toml.swp"):
         (registry.directory / name).write_text("not TOML at all =", encoding="utf-8")
 
-    assert names() == [MS_KEY_STORAGE_PROVIDER]
+    assert names() == [MS_NGC_KEY_STORAGE_PROVIDER, MS_KEY_STORAGE_PROVIDER]
     ncrypt.NCryptOpenStorageProvider()
 
 
@@ -401,8 +404,8 @@ def test_a_file_takes_the_place_of_a_built_in_provider(registry: Registry) -> No
 
     found = ncrypt.NCryptEnumStorageProviders()
 
-    assert [(entry.pszName, entry.pszComment) for entry in found] == [
-        (MS_KEY_STORAGE_PROVIDER, "instead")
+    assert [entry.pszComment for entry in found if entry.pszName == MS_KEY_STORAGE_PROVIDER] == [
+        "instead"
     ]
     for name in (None, MS_KEY_STORAGE_PROVIDER):
         provider = ncrypt.NCryptOpenStorageProvider(name)

@@ -20,7 +20,7 @@ from typing import TypeVar
 from keyiso.client.binding import Binding
 from keyiso.client.reference import KeyLocation, KeyReference
 from keyiso.client.request import Request
-from keyiso.crypto.algorithms import algorithm_named
+from keyiso.crypto.algorithms import algorithm_named, takes_long_to_generate
 from keyiso.crypto.key_header import KeyHeader
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_seal import PinTerms, Purpose, seal_pin
@@ -28,11 +28,12 @@ from keyiso.crypto.signatures import Padding
 from keyiso.errors import ncrypt_error
 from keyiso.flags import NCRYPT_ALLOW_SIGNING_FLAG
 from keyiso.identifiers import MS_NGC_KEY_STORAGE_PROVIDER
+from keyiso.limits import GENERATION_SECONDS
 from keyiso.names import encode_name
 from keyiso.status import Status
 from keyiso.wire.channel import Sign
 from keyiso.wire.control import CreateKey, FindKey
-from keyiso.wire.key_terms import KeyTerms
+from keyiso.wire.key_terms import KeyProperty, KeyTerms
 from keyiso.wire.passport import (
     PASSPORT_FEATURE,
     AttemptPin,
@@ -123,9 +124,11 @@ def create_passport_key(
     *,
     bits: int = 0,
     overwrite: bool = False,
+    properties: tuple[KeyProperty, ...] = (),
     attempt_id: bytes = b"",
 ) -> KeyReference:
     """A new key in the caller's container, for signing. ``bits``: 0 for the algorithm's usual ones.
+    ``properties`` are stored with it.
 
     Raises ``NTE_EXISTS`` for a name that is taken, and what creating any key raises.
     """
@@ -148,9 +151,10 @@ def create_passport_key(
             0,
             overwrite,
         )
-        return request.control(CreateKey(terms, ticket=ticket)).header
+        return request.control(CreateKey(terms, properties, ticket)).header
 
-    return KeyReference(_until_done(binding, "CreateKey", create), location)
+    seconds = GENERATION_SECONDS if takes_long_to_generate(algorithm, length) else 0
+    return KeyReference(_until_done(binding, "CreateKey", create, seconds), location)
 
 
 def find_passport_key(binding: Binding, name: str) -> KeyReference:
@@ -193,8 +197,13 @@ def sign_with_pin(
     return _until_done(binding, "SignHash", sign)
 
 
-def _until_done(binding: Binding, function: str, work: Callable[[Request, int], T]) -> T:
-    """Do something as the caller's uid, from its beginning whenever something broke."""
+def _until_done(
+    binding: Binding, function: str, work: Callable[[Request, int], T], seconds: float = 0
+) -> T:
+    """Do something as the caller's uid, from its beginning whenever something broke.
+
+    ``seconds``: how long it may take besides.
+    """
 
     def do(request: Request) -> T:
         if not request.offers(PASSPORT_FEATURE):
@@ -205,7 +214,7 @@ def _until_done(binding: Binding, function: str, work: Callable[[Request, int], 
             )
         return work(request, request.bound().uid)
 
-    return binding.try_patiently(function, 0, do)
+    return binding.try_patiently(function, seconds, do)
 
 
 def _ticket(request: Request, uid: int, pin: Pin, use: TicketUse, attempt_id: bytes) -> bytes:

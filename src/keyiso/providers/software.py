@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
@@ -14,7 +13,6 @@ from keyiso.client.reference import KeyLocation, KeyReference
 from keyiso.client.request import Request
 from keyiso.crypto.algorithms import ALGORITHMS, algorithm_named
 from keyiso.crypto.import_seal import seal_import
-from keyiso.crypto.key_header import Scope
 from keyiso.crypto.password_cost import check_password_cost
 from keyiso.crypto.public_keys import (
     PUBLIC_BLOBS,
@@ -23,8 +21,6 @@ from keyiso.crypto.public_keys import (
 )
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.flags import (
-    AT_KEYEXCHANGE,
-    AT_SIGNATURE,
     NCRYPT_DO_NOT_FINALIZE_FLAG,
     NCRYPT_MACHINE_KEY_FLAG,
     NCRYPT_NO_KEY_VALIDATION,
@@ -51,7 +47,7 @@ from keyiso.identifiers import (
     NCRYPT_PKCS8_PRIVATE_KEY_BLOB,
 )
 from keyiso.limits import GENERATION_SECONDS
-from keyiso.names import decode_name, encode_name, encode_property_name
+from keyiso.names import encode_name, encode_property_name
 from keyiso.providers.software_encryption import (
     key_data,
 )
@@ -64,17 +60,14 @@ from keyiso.providers.software_properties import (
     set_provider_property,
 )
 from keyiso.providers.software_protection import protection_for
+from keyiso.providers.stored_keys import StoredKeys, check_key_spec, scope_of
 from keyiso.status import Status
 from keyiso.wire.channel import ExportPrivate
 from keyiso.wire.control import (
     Created,
     CreateKey,
-    DeleteKey,
-    EnumKeys,
-    FindKey,
     GetImportKey,
     ImportKey,
-    KeyName,
     ReleaseEphemeral,
 )
 from keyiso.wire.key_terms import KeyProperty, KeyTerms
@@ -97,20 +90,12 @@ def get_key_storage_interface(provider_name: str, flags: int) -> KeyStorageFunct
     return SoftwareProvider(bind_process(os.environ)).function_table()
 
 
-@dataclass(frozen=True, slots=True)
-class _Enumeration:
-    """Where an enumeration stands: a page of names, and what is left of it."""
-
-    keys: tuple[KeyName, ...]
-    last: bytes
-    flags: int
-
-
 class SoftwareProvider:
     """The functions of the provider, over one binding of this process."""
 
     def __init__(self, binding: Binding) -> None:
         self._binding = binding
+        self._keys = StoredKeys(binding, MS_KEY_STORAGE_PROVIDER)
         self._operations = KeyOperations(binding)
         self._properties = KeyProperties(binding)
 
@@ -167,27 +152,7 @@ class SoftwareProvider:
         self, provider: Any, scope: None, state: Any, flags: int
     ) -> tuple[NCryptKeyName, Any]:
         check_flags(flags, _OPEN_FLAGS)
-        if scope is not None:
-            raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "the scope must be None")
-        if state is None:
-            state = self._page(_Enumeration((), b"", flags))
-        elif not isinstance(state, _Enumeration) or state.flags != flags:
-            raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "not a state of this enumeration")
-        while not state.keys:
-            if not state.last:
-                raise ncrypt_error(Status.NTE_NO_MORE_ITEMS)
-            state = self._page(state)
-        first = state.keys[0]
-        found = NCryptKeyName(
-            decode_name(first.name), first.algorithm, 0, flags & NCRYPT_MACHINE_KEY_FLAG
-        )
-        return found, _Enumeration(state.keys[1:], state.last, flags)
-
-    def _page(self, state: _Enumeration) -> _Enumeration:
-        page = self._binding.control(
-            EnumKeys(MS_KEY_STORAGE_PROVIDER, _scope(state.flags), state.last)
-        )
-        return _Enumeration(page.keys, page.last, state.flags)
+        return self._keys.enumerate(scope, state, flags)
 
     def _notify_change_key(
         self, provider: Any, event: KeyChangeEvent | None, flags: int
@@ -208,7 +173,7 @@ class SoftwareProvider:
                 Status.NTE_BAD_FLAGS, "an event is registered, in a scope, or unregistered"
             )
         if event is None:
-            return self._binding.watch(_scope(flags))
+            return self._binding.watch(scope_of(flags))
         event.reset()
         return event
 
@@ -216,14 +181,16 @@ class SoftwareProvider:
 
     def _open_key(self, provider: Any, name: str, key_spec: int, flags: int) -> SoftwareKey:
         check_flags(flags, _OPEN_FLAGS)
-        _check_key_spec(key_spec)
-        return SoftwareKey(reference=self._binding.open(_location(encode_name(name), flags)))
+        check_key_spec(key_spec)
+        return SoftwareKey(
+            reference=self._binding.open(self._keys.location(encode_name(name), flags))
+        )
 
     def _create_persisted_key(
         self, provider: Any, algorithm: str, name: str | None, key_spec: int, flags: int
     ) -> SoftwareKey:
         check_flags(flags, _CREATE_FLAGS)
-        _check_key_spec(key_spec)
+        check_key_spec(key_spec)
         known = algorithm_named(algorithm)
         draft = self._draft(name, flags)
         draft.algorithm, draft.bits = known, known.lengths.default
@@ -255,15 +222,7 @@ class SoftwareProvider:
         if reference.location is None:
             self._release_ephemeral(reference)
             return
-        self._binding.control(
-            DeleteKey(
-                self._binding.operation_id(),
-                reference.location.provider,
-                reference.location.scope,
-                reference.location.name,
-                reference.header.key_id,
-            )
-        )
+        self._keys.delete(reference.location, reference.header.key_id)
 
     def _free_key(self, provider: Any, key: SoftwareKey) -> None:
         """A persisted key's slot is released when its reference goes; an ephemeral key ends."""
@@ -348,7 +307,7 @@ class SoftwareProvider:
         given = protection_for(self._binding, flags, named=name is not None)
         overwrite = bool(flags & NCRYPT_OVERWRITE_KEY_FLAG) and name is not None
         return Draft(
-            "user" if name is None else _scope(flags),
+            "user" if name is None else scope_of(flags),
             b"" if name is None else encode_name(name),
             overwrite,
             None,
@@ -361,17 +320,7 @@ class SoftwareProvider:
         """Tell early that a name is taken. What counts is decided when the key is finalized."""
         if not draft.name or draft.overwrite:
             return
-        try:
-            self._binding.control(FindKey(MS_KEY_STORAGE_PROVIDER, draft.scope, draft.name))
-        except NCryptError as error:
-            if error.status != Status.NTE_BAD_KEYSET:
-                raise
-        else:
-            raise ncrypt_error(
-                Status.NTE_EXISTS,
-                "a key of this name exists",
-                "Choose another name, or overwrite it with NCRYPT_OVERWRITE_KEY_FLAG.",
-            )
+        self._keys.refuse_existing(KeyLocation(MS_KEY_STORAGE_PROVIDER, draft.scope, draft.name))
 
 
 def _takes_long(draft: Draft) -> bool:
@@ -405,21 +354,6 @@ def _make(request: Request, draft: Draft, operation_id: bytes) -> Created:
     worker = request.control(GetImportKey(draft.level))
     sealed = seal_import(draft.imported, worker.public_key, terms)
     return request.control(ImportKey(terms, worker.worker_instance, sealed, properties))
-
-
-def _scope(flags: int) -> Scope:
-    return "machine" if flags & NCRYPT_MACHINE_KEY_FLAG else "user"
-
-
-def _location(name: bytes, flags: int) -> KeyLocation:
-    return KeyLocation(MS_KEY_STORAGE_PROVIDER, _scope(flags), name)
-
-
-def _check_key_spec(key_spec: int) -> None:
-    if key_spec not in (0, AT_KEYEXCHANGE, AT_SIGNATURE):
-        raise ncrypt_error(
-            Status.NTE_INVALID_PARAMETER, f"{key_spec} is not a legacy key specification"
-        )
 
 
 def _text(parameters: Sequence[NCryptBuffer], kind: int) -> str | None:

@@ -14,7 +14,7 @@ from keyiso.crypto.ciphers import BLOCK_BYTES, TAG_BYTES
 from keyiso.crypto.encryption import encrypt_rsa
 from keyiso.crypto.public_keys import public_key_der
 from keyiso.crypto.signatures import NO_PADDING, Padding, signature_bytes, verify_digest
-from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.errors import ncrypt_error
 from keyiso.flags import (
     KDF_USE_SECRET_AS_HMAC_KEY_FLAG,
     NCRYPT_PAD_PKCS1_FLAG,
@@ -74,10 +74,9 @@ class KeyOperations:
         *,
         probe: bool = False,
     ) -> bytes | int:
-        padding = _padding(padding_info, flags)
+        padding = signature_padding(padding_info, flags)
         reference = key.ready()
-        if len(digest) > limits.MESSAGE_BYTES:
-            raise _too_long()
+        check_message(digest)
         if probe:
             return signature_bytes(key.public())
         return self._binding.perform(
@@ -92,10 +91,10 @@ class KeyOperations:
         digests: Sequence[bytes],
         flags: int,
     ) -> list[bytes]:
-        padding = _padding(padding_info, flags)
+        padding = signature_padding(padding_info, flags)
         reference = key.ready()
-        if any(len(digest) > limits.MESSAGE_BYTES for digest in digests):
-            raise _too_long()
+        for digest in digests:
+            check_message(digest)
         is_rsa = key.algorithm.family == "rsa"
         at_once = _RSA_AT_ONCE if is_rsa else limits.DIGESTS_PER_BATCH
         return self._binding.sign_many("SignHashes", reference, digests, padding, at_once)
@@ -203,14 +202,16 @@ class KeyOperations:
             raise ncrypt_error(
                 Status.NTE_NOT_SUPPORTED, f"a key of {key.algorithm.name} has no signatures"
             )
-        verify_digest(public, digest, signature, _padding(padding_info, flags))
+        verify_digest(public, digest, signature, signature_padding(padding_info, flags))
 
 
-def _too_long() -> NCryptError:
-    return ncrypt_error(
-        Status.NTE_INVALID_PARAMETER,
-        f"what is signed has at most MESSAGE_BYTES ({limits.MESSAGE_BYTES}) bytes",
-    )
+def check_message(message: bytes) -> None:
+    """Raise ``NTE_INVALID_PARAMETER`` for more than what is signed at once."""
+    if len(message) > limits.MESSAGE_BYTES:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER,
+            f"what is signed has at most MESSAGE_BYTES ({limits.MESSAGE_BYTES}) bytes",
+        )
 
 
 def check_flags(flags: int, allowed: int) -> None:
@@ -237,8 +238,10 @@ def _cipher_key(key: SoftwareKey) -> KeyReference:
     return reference
 
 
-def _padding(info: PaddingInfo, flags: int) -> Padding:
-    """CNG's flag and structure as one value; they must agree."""
+def signature_padding(info: PaddingInfo, flags: int) -> Padding:
+    """CNG's flag and structure as one value. Raises ``NTE_INVALID_PARAMETER`` where they do not
+    agree, and for a salt that is too long.
+    """
     if info is None and not flags:
         return NO_PADDING
     check_flags(flags, _PADDING_FLAGS | NCRYPT_SILENT_FLAG)

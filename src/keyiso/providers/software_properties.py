@@ -329,7 +329,7 @@ def _check_ui_policy(value: bytes) -> None:
         raise ncrypt_error(
             Status.NTE_NOT_SUPPORTED,
             "keys of this provider cannot ask for consent or a password",
-            "Use a policy without flags, or a key of the Passport provider.",
+            "Use a policy without flags.",
         )
 
 
