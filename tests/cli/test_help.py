@@ -44,6 +44,7 @@ Commands:
   backup      Write all keys, sealed, to a file.
   restore     Bring the keys of a backup back.
   passport    Your PIN, and the keys that only it opens.
+  logon       Log on with a PIN, and have the proof checked.
   tpm         The TPM that keeps the machine roots.
   recovery    The machine roots after the TPM is lost.
   events      Who did what with keys, and what failed.
@@ -130,6 +131,9 @@ def test_version() -> None:
         ("passport", "enroll", "482915"),
         ("passport", "reset"),
         ("passport", "status", "--user", "nobody of that name"),
+        ("logon",),
+        ("logon", "root", "--pam"),
+        ("logon", "root", "--ready"),
         ("tpm", "enroll", "--unseal", "never"),
         ("tpm", "enroll", "--pcr", "16"),
         ("tpm", "rotate", "--no-recovery", "--recovery-key", "/dev/null"),

@@ -26,15 +26,19 @@ def check_unlocked(state: ContainerState) -> None:
 
 
 def with_right_pin(
-    binding: Binding, pins: Pins, description: str, work: Callable[[Pin, bytes], T]
+    binding: Binding,
+    pins: Pins,
+    description: str,
+    work: Callable[[Pin, bytes], T],
+    owner: int | None = None,
 ) -> T:
-    """Do something with the caller's PIN and the attempt's id. A person whose PIN was wrong is
-    asked again, as long as that locks nothing.
+    """Do something with a PIN, by default the caller's, and the attempt's id. A person whose
+    PIN was wrong is asked again until it is locked.
 
     Raises ``NTE_NOT_FOUND`` for who has no container, ``NTE_AUTHENTICATION_IGNORED`` while it is
     locked, ``NTE_INCORRECT_PASSWORD``, and what the work raises.
     """
-    check_unlocked(get_container(binding))
+    check_unlocked(get_container(binding, owner))
     question = PinQuestion(description=description)
     while True:
         with pins.present(question) as pin:
@@ -43,7 +47,7 @@ def with_right_pin(
             except NCryptError as error:
                 if error.status != Status.NTE_INCORRECT_PASSWORD:
                     raise
-        state = get_container(binding)
+        state = get_container(binding, owner)
         if state.locked_seconds or not pins.is_person:
             raise _wrong(state)
         question = PinQuestion(description=description, trouble=wrong_pin(state.attempts_left))
