@@ -12,6 +12,7 @@ import pytest
 from keyiso.cli._logon_chain import Logon, _assertion
 from keyiso.client.binding import Binding, bind_process
 from keyiso.client.passport import create_passport_key, enrol_pin, get_container, reset_pin
+from keyiso.passport.pam import PamExit
 from keyiso.status import Status
 from tests.cli.command import Ended, keyiso, on_terminal
 from tests.conformance.conftest import homes, python  # noqa: F401
@@ -128,6 +129,21 @@ def test_root_logs_a_user_on_with_that_users_pin_and_no_other(world: World) -> N
     assert log_on(ALICE, RIGHT, interpreter=world.python).code == 0
     assert log_on(BOB, RIGHT, interpreter=world.python).code == 3
     assert log_on(ME, RIGHT, interpreter=world.python).code == 3
+
+
+@needs_root
+def test_root_logs_a_user_on_for_pam(world: World) -> None:
+    def code(user: str, *options: str, typed: str = "") -> int:
+        environ = {**os.environ, "PAM_TYPE": "auth", "PAM_USER": user}
+        arguments = ("logon", "--pam", *options)
+        return keyiso(
+            *arguments, stdin=typed.encode(), environ=environ, interpreter=world.python
+        ).code
+
+    assert code(ALICE, "--ready") == code(ALICE, typed=RIGHT) == PamExit.SUCCESS
+    assert code(ALICE, typed=WRONG) == PamExit.AUTH_ERR
+    assert code(ALICE, typed=RIGHT) == PamExit.SUCCESS
+    assert code(BOB, "--ready") == code(BOB, typed=RIGHT) == PamExit.AUTHINFO_UNAVAIL
 
 
 @needs_root
