@@ -226,6 +226,10 @@ PAM_LOGON_SECONDS: Final = 25.0
 """How long a logon may take that PAM waits for: pam_exec would wait for ever, and login(1) gives
 somebody a minute for all of it, the typing and a password after this included."""
 
+PAM_READY_SECONDS: Final = 5.0
+"""How long PAM's first line waits for services that do not answer: longer than they take to
+restart, and then somebody is asked for a password."""
+
 TICKETS_PER_USER: Final = 16
 """Right PINs of one user whose secret waits in the trustlet for a key: as many as prompts."""
 

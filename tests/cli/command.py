@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 DEADLINE_SECONDS = 120
@@ -43,10 +44,11 @@ def keyiso(
     *arguments: str | os.PathLike[str],
     stdin: bytes = b"",
     environ: Mapping[str, str] | None = None,
+    interpreter: Path | None = None,
 ) -> Ended:
-    """Run ``keyiso`` with pipes around it."""
+    """Run ``keyiso`` with pipes around it, of this Python or another."""
     ended = subprocess.run(
-        [*KEYISO, *arguments],
+        [*([interpreter, "-I", "-m", "keyiso"] if interpreter else KEYISO), *arguments],
         input=stdin,
         capture_output=True,
         env=environ,

@@ -43,6 +43,8 @@ Commands:
   trace       Run a command, and show what it had done with keys.
   backup      Write all keys, sealed, to a file.
   restore     Bring the keys of a backup back.
+  passport    Your PIN, and the keys that only it opens.
+  logon       Log on with a PIN, and have the proof checked.
   tpm         The TPM that keeps the machine roots.
   recovery    The machine roots after the TPM is lost.
   events      Who did what with keys, and what failed.
@@ -126,6 +128,12 @@ def test_version() -> None:
         ("key", "agree", "web", "-", "--length", "0"),
         ("key", "csr", "web"),
         ("key", "csr", "web", "--subject", "example.org"),
+        ("passport", "enroll", "482915"),
+        ("passport", "reset"),
+        ("passport", "status", "--user", "nobody of that name"),
+        ("logon",),
+        ("logon", "root", "--pam"),
+        ("logon", "root", "--ready"),
         ("tpm", "enroll", "--unseal", "never"),
         ("tpm", "enroll", "--pcr", "16"),
         ("tpm", "rotate", "--no-recovery", "--recovery-key", "/dev/null"),

@@ -13,6 +13,8 @@ _COMMANDS = {
     "trace": Lazy("keyiso.cli.trace", "Run a command, and show what it had done with keys."),
     "backup": Lazy("keyiso.cli.backup", "Write all keys, sealed, to a file."),
     "restore": Lazy("keyiso.cli.restore", "Bring the keys of a backup back."),
+    "passport": Lazy("keyiso.cli.passport", "Your PIN, and the keys that only it opens."),
+    "logon": Lazy("keyiso.cli.logon", "Log on with a PIN, and have the proof checked."),
     "tpm": Lazy("keyiso.cli.tpm", "The TPM that keeps the machine roots."),
     "recovery": Lazy("keyiso.cli.recovery", "The machine roots after the TPM is lost."),
     "events": Lazy("keyiso.cli.events", "Who did what with keys, and what failed."),

@@ -1,0 +1,22 @@
+"""``keyiso passport``: the PIN of a user, and what it protects."""
+
+import click
+
+from keyiso.cli._lazy import Lazy, LazyGroup
+
+_COMMANDS = {
+    "enroll": Lazy("keyiso.cli.passport.enroll", "Set your first PIN."),
+    "status": Lazy("keyiso.cli.passport.status", "What keeps the PIN, and whether it is locked."),
+    "change-pin": Lazy("keyiso.cli.passport.change_pin", "Set another PIN. Keys are kept."),
+    "reset": Lazy("keyiso.cli.passport.reset", "Set a PIN without the old one. Keys are lost."),
+}
+
+
+@click.group(cls=LazyGroup, lazy=_COMMANDS)
+def command() -> None:
+    """The PIN of a user, and the container of keys that only this PIN opens.
+
+    A PIN is asked for by pinentry, or on the terminal; it is never an argument. Wrong ones lock it
+    for a while: the lock ends by itself, and no command ends it earlier. docs/passport.md says what
+    a PIN protects from.
+    """
