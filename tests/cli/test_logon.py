@@ -1,5 +1,6 @@
 """``keyiso logon`` against real services: for oneself, and as root for somebody else."""
 
+import json
 import os
 import pwd
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
+from keyiso.cli._as_user import as_user
 from keyiso.cli._logon_chain import Logon, _assertion
 from keyiso.client.binding import Binding, bind_process
 from keyiso.client.passport import create_passport_key, enrol_pin, get_container, reset_pin
@@ -144,6 +146,24 @@ def test_root_logs_a_user_on_for_pam(world: World) -> None:
     assert code(ALICE, typed=WRONG) == PamExit.AUTH_ERR
     assert code(ALICE, typed=RIGHT) == PamExit.SUCCESS
     assert code(BOB, "--ready") == code(BOB, typed=RIGHT) == PamExit.AUTHINFO_UNAVAIL
+
+
+@needs_root
+def test_no_process_of_the_user_can_debug_the_child_that_became_the_user() -> None:
+    user = pwd.getpwnam(ALICE)
+
+    def look() -> bytes:
+        owner = os.stat("/proc/self/mem").st_uid  # root, of what nobody may debug (proc(5))
+        return json.dumps(
+            [*os.getresuid(), *os.getresgid(), sorted(os.getgroups()), owner]
+        ).encode()
+
+    assert json.loads(as_user(user, look)) == [
+        *[user.pw_uid] * 3,
+        *[user.pw_gid] * 3,
+        sorted(os.getgrouplist(ALICE, user.pw_gid)),
+        0,
+    ]
 
 
 @needs_root

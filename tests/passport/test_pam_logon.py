@@ -3,6 +3,7 @@
 import os
 import pwd
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from keyiso.client.passport import (
 )
 from keyiso.passport.pam import PamExit
 from keyiso.status import Status
-from tests.cli.command import keyiso
+from tests.cli.command import DEADLINE_SECONDS, KEYISO, keyiso
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
 from tests.passport.conftest import pin
@@ -174,6 +175,13 @@ def test_services_that_hang_do_not_have_a_logon_hang(
         assert code("--ready") == PamExit.AUTHINFO_UNAVAIL
         assert code(typed=PIN) == PamExit.AUTHINFO_UNAVAIL
     assert code(typed=PIN) == PamExit.SUCCESS
+
+
+def test_a_pin_that_never_comes_does_not_have_a_logon_wait_for_ever() -> None:
+    environ = {**os.environ, "PAM_TYPE": "auth", "PAM_USER": ME}
+    command = [*KEYISO, "logon", "--pam"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environ) as waiting:
+        assert waiting.wait(DEADLINE_SECONDS) == PamExit.AUTHINFO_UNAVAIL
 
 
 @contextmanager
