@@ -6,8 +6,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from keyiso.closeable import Closeable
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Figure:
     """CPU of the clients and of the services together, for one operation."""
 
 
-class Clients:
+class Clients(Closeable):
     """So many client processes. The services' CPU is counted by their pids."""
 
     def __init__(self, count: int, services: tuple[int, ...]) -> None:
@@ -66,15 +67,7 @@ class Clients:
             raise RuntimeError("a client has ended")
         return json.loads(answer)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         for process in self._processes:
             process.kill()
             process.communicate()

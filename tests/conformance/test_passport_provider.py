@@ -8,7 +8,7 @@ import pytest
 
 from keyiso import ncrypt
 from keyiso.client.binding import Binding, bind_process
-from keyiso.client.passport import change_pin, enrol_pin, get_container, reset_pin
+from keyiso.client.passport import change_pin, get_container, reset_pin
 from keyiso.crypto.pin import Pin
 from keyiso.flags import (
     NCRYPT_ALLOW_DECRYPT_FLAG,
@@ -48,19 +48,13 @@ from keyiso.router import NCryptHandle, NCryptKeyHandle, NCryptProvHandle, targe
 from keyiso.status import Status, status_name
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
-from tests.passport.conftest import NEW, RIGHT, WRONG, pin
+from tests.passport.conftest import NEW, RIGHT, WRONG, binding, pin
 from tests.passport.killer import Killer
 from tests.passport.link import GENERATOR
 
+__all__ = ["binding"]
+
 DIGEST = b"d" * 32
-
-
-@pytest.fixture
-def binding(instance: RunningInstance) -> Binding:
-    """Of a user who has a container."""
-    made = bind_process(os.environ)
-    enrol_pin(made, pin(RIGHT))
-    return made
 
 
 @pytest.fixture

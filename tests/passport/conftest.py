@@ -1,5 +1,6 @@
 """A container of a test's own, kept by a TPM or by a file, and processes that ask it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,12 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from keyiso.client.binding import Binding, bind_process
+from keyiso.client.passport import enrol_pin
 from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.trustlet.passport.container import Container
 from keyiso.trustlet.passport.counters import LockSchedule
 from tests.child import child
+from tests.instance import RunningInstance
 from tests.passport.worker import Job, opened_container
 from tests.tpm import swtpm as software_tpm
 from tests.tpm.swtpm import Swtpm
@@ -28,6 +32,14 @@ PROJECT = Path(__file__).parents[2]
 
 def pin(text: str) -> Pin:
     return Pin(bytearray(text, "ascii"))
+
+
+@pytest.fixture
+def binding(instance: RunningInstance) -> Binding:
+    """Of a user who has a container."""
+    made = bind_process(os.environ)
+    enrol_pin(made, pin(RIGHT))
+    return made
 
 
 class Worker:

@@ -47,14 +47,6 @@ from tests.waiting import wait_until
 DIGEST = b"d" * 32
 
 
-@pytest.fixture
-def binding(instance: RunningInstance) -> Binding:
-    """Of a user who has a container."""
-    made = bind_process(os.environ)
-    enrol_pin(made, pin(RIGHT))
-    return made
-
-
 def left(binding: Binding) -> int:
     return get_container(binding).attempts_left
 

@@ -117,7 +117,7 @@ def _signed(
     algorithm = hash_named(hash_name or DEFAULT_HASH)
     try:
         # The library takes fewer hashes than our type has, and refuses the others.
-        return builder.sign(key.private_key(), algorithm)  # type: ignore[arg-type]
+        return builder.sign(key.private_key(), algorithm)  # type: ignore[arg-type] # see above
     except UnsupportedAlgorithm:  # the library names the hashes that it signs requests with
         raise ncrypt_error(
             Status.NTE_NOT_SUPPORTED, f"requests are not signed with {hash_name}", "Use SHA256."
