@@ -44,7 +44,7 @@ from keyiso.wire.control import Attach, OpenKey
 from keyiso.wire.passport import AttemptPin, ChangePin, EnrolPin, MakePinKey, ResetPin, SealedPin
 
 RIGHT, WRONG, NEW = "482915", "573926", "684037"
-binding = bind_process(os.environ)
+binding = bind_process(os.environ, service="passport")
 
 def pin(text):
     return Pin(bytearray(text, "ascii"))
@@ -72,13 +72,14 @@ def enrolled(world: World) -> None:
         assert world.run(user, PASSPORT + "tell(enrol_pin(binding, pin(RIGHT)).attempts_left)") == 5
 
 
-def test_nobody_else_asks_for_a_users_container(world: World) -> None:
+@pytest.mark.parametrize("service", ["keyiso", "passport"])
+def test_nobody_else_asks_for_a_users_container(world: World, service: str) -> None:
     told = world.run(
         BOB,
         PASSPORT
         + f"""
 # What is stale is not asked for again: that would hide, until a deadline, who is not refused.
-binding = bind_process(os.environ, policy=RetryPolicy(deadline=0))
+binding = bind_process(os.environ, policy=RetryPolicy(deadline=0), service="{service}")
 alice, attempt_id, sealed = {uid_of(ALICE)}, os.urandom(16), SealedPin(b"k" * 32, b"s" * 177)
 purposes = "enrol", "verify", "change", "new"
 tell([
@@ -144,7 +145,7 @@ tell(answers)
 
 
 def test_root_sees_and_resets_and_has_no_pin(world: World) -> None:
-    binding, alice = bind_process(os.environ), uid_of(ALICE)
+    binding, alice = bind_process(os.environ, service="passport"), uid_of(ALICE)
     key = 'find_passport_key(binding, "of a day")'
     sign = f'outcome(lambda: len(sign_with_pin(binding, pin(NEW), {key}, b"d" * 32, NO_PADDING)))'
     world.run(ALICE, PASSPORT + 'tell(bool(create_passport_key(binding, pin(RIGHT), "of a day")))')

@@ -25,7 +25,7 @@ def command(pin_stdin: bool) -> None:
     where no TPM counts wrong ones.
     """
     harden_process()
-    binding = bind_process(os.environ)
+    binding = bind_process(os.environ, service="passport")
     _check_new(binding)
     question = PinQuestion(description="Your first PIN for keyiso", prompt="New PIN")
     with pins(stdin=pin_stdin).new(question) as pin:
