@@ -1,6 +1,6 @@
 """Services that are killed between the steps of a request."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from keyiso.client.binding import Binding
@@ -11,12 +11,14 @@ from tests.instance import RunningInstance
 
 
 class Killer:
-    """Kills a service at one step of a request: before it is asked for, or when it has answered and
+    """Kills services at one step of a request: before it is asked for, or when it has answered and
     the answer is lost."""
 
-    def __init__(self, instance: RunningInstance, victim: str, at: int, *, answered: bool) -> None:
+    def __init__(
+        self, instance: RunningInstance, victims: Sequence[str], at: int, *, answered: bool
+    ) -> None:
         self._instance = instance
-        self._victim = victim
+        self._victims = victims
         self._at = at
         self._answered = answered
         self._steps = 0
@@ -43,11 +45,11 @@ class Killer:
         finally:
             if due and self._answered:
                 self._kill()
-                lost = Hop(self._victim, 0, "killed")
+                lost = Hop(self._victims[0], 0, "killed")
                 raise Broken(Trouble.CONTROL_ENDED, lost, "no answer came")
 
     def _kill(self) -> None:
-        self._instance.kill(self._victim)
+        self._instance.kill(*self._victims)
         self.has_killed = True
 
 
@@ -58,7 +60,7 @@ def kills(
     for answered in (False, True):
         at = 0
         while True:
-            killer = Killer(instance, victim, at, answered=answered)
+            killer = Killer(instance, (victim,), at, answered=answered)
             yield Binding(binding._settings, killer.request), killer
             if not killer.has_killed:
                 break

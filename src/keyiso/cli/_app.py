@@ -20,6 +20,7 @@ _COMMANDS = {
     "events": Lazy("keyiso.cli.events", "Who did what with keys, and what failed."),
     "serve": Lazy("keyiso.cli.serve", "Run keyiso in the foreground."),
     "stop": Lazy("keyiso.cli.stop", "End the keyiso that runs in the background."),
+    "service": Lazy("keyiso.cli.service", "Stop one of keyiso's services, and start it again."),
     "guest": Lazy("keyiso.cli.guest", "Programs in a virtual machine, keys outside of it."),
     "completion": Lazy("keyiso.cli.completion", "Have a shell complete commands and key names."),
 }

@@ -68,7 +68,9 @@ class _Process:
     uid: int | None
     restarts: int
     started: float
-    """Seconds since 1970-01-01 UTC."""
+    """Seconds since 1970-01-01 UTC; 0 for one that waits until somebody needs it."""
+    stopped: bool
+    """By somebody, who has to start it again."""
     instance_id: bytes | None
     """None where the process did not say."""
     worker: WorkerStatus | None
@@ -152,7 +154,15 @@ def _bindings_of_others(request: Request) -> Bindings | None:
 def _processes(supervisor: SupervisorStatus, service: ServiceStatus | None) -> tuple[_Process, ...]:
     workers = {} if service is None else {worker.service: worker for worker in service.workers}
     itself = _Process(
-        "supervisor", supervisor.pid, 0, _uid_of(supervisor.pid), 0, supervisor.started, None, None
+        "supervisor",
+        supervisor.pid,
+        0,
+        _uid_of(supervisor.pid),
+        0,
+        supervisor.started,
+        False,
+        None,
+        None,
     )
     return (
         itself,
@@ -176,6 +186,7 @@ def _process(
         entry.uid,
         entry.restarts,
         entry.started,
+        entry.stopped,
         instance_id,
         worker if instance_id is not None else None,
     )
@@ -263,6 +274,7 @@ def _process_object(process: _Process) -> dict[str, Any]:
         "uid": process.uid,
         "restarts": process.restarts,
         "started": process.started,
+        "stopped": process.stopped,
         "instance_id": process.instance_id.hex() if process.instance_id else None,
         "loaded_keys": None if worker is None else worker.loaded_keys,
         "channels": None if worker is None else worker.channels,
@@ -340,10 +352,10 @@ def _row(process: _Process) -> Sequence[str]:
     worker, memory = process.worker, _memory_of(process.pids)
     return (
         printable(process.service),
-        str(process.pid) if process.pid else "down",
+        str(process.pid) if process.pid else _why_down(process),
         _number(process.uid),
         str(process.restarts),
-        datetime.fromtimestamp(process.started).astimezone().strftime("%Y-%m-%d %H:%M:%S"),
+        _time(process.started) if process.started else "-",
         process.instance_id.hex()[:_SHOWN_DIGITS] if process.instance_id else "-",
         _number(None if worker is None else worker.loaded_keys),
         _number(None if worker is None else worker.channels),
@@ -353,6 +365,16 @@ def _row(process: _Process) -> Sequence[str]:
         "-" if memory is None else f"{memory / (1 << 20):.1f} MiB",
         _number(_descriptors_of(process.pids)),
     )
+
+
+def _why_down(process: _Process) -> str:
+    if process.stopped:
+        return "stopped"
+    return "down" if process.started else "waits"
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _print_bindings(bindings: Bindings) -> None:

@@ -9,7 +9,14 @@ from keyiso.errors import Hop, ncrypt_error
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.wire.messages import Operation, R_co
-from keyiso.wire.supervision import GetSupervisorStatus, ReplacePairs, Stop, SupervisorStatus
+from keyiso.wire.supervision import (
+    GetSupervisorStatus,
+    ReplacePairs,
+    StartService,
+    Stop,
+    StopService,
+    SupervisorStatus,
+)
 
 _TIMEOUT_SECONDS = 10.0
 
@@ -32,6 +39,18 @@ def replace_pairs(instance: Instance, trusted_uids: frozenset[int]) -> None:
     returned.
     """
     _ask(instance, trusted_uids, ReplacePairs())
+
+
+def stop_service(instance: Instance, trusted_uids: frozenset[int], service: str) -> None:
+    """Have one service end, and not be started again before `start_service`. Raises
+    ``NTE_NOT_FOUND`` for what is none, and for an armed worker.
+    """
+    _ask(instance, trusted_uids, StopService(service))
+
+
+def start_service(instance: Instance, trusted_uids: frozenset[int], service: str) -> None:
+    """Have a service started that was stopped. Raises as `stop_service` does."""
+    _ask(instance, trusted_uids, StartService(service))
 
 
 def _ask(instance: Instance, trusted_uids: frozenset[int], operation: Operation[R_co]) -> R_co:

@@ -41,6 +41,7 @@ _DEADLINE_SECONDS: Final = 3.0
 """What the KeyIso service may take to answer."""
 
 _CONTROL_SERVICE: Final = "keyiso"
+_WORKERS: Final = ("software-", "vbs-")
 _VBS: Final = "vbs-"
 
 
@@ -61,7 +62,7 @@ class Running:
     def worker_uid(self) -> int:
         """As whom keys are held, or would be."""
         processes = () if self.supervisor is None else self.supervisor.processes
-        uids = (one.uid for one in processes if one.service != _CONTROL_SERVICE)
+        uids = (one.uid for one in processes if one.service.startswith(_WORKERS))
         return next(uids, os.geteuid())
 
     @property
@@ -146,7 +147,7 @@ def _complete(processes: tuple[ProcessStatus, ...]) -> Finding:
 
 def _separate_users(supervisor: SupervisorStatus) -> Finding:
     control = {one.uid for one in supervisor.processes if one.service == _CONTROL_SERVICE}
-    workers = {one.uid for one in supervisor.processes if one.service != _CONTROL_SERVICE}
+    workers = {one.uid for one in supervisor.processes if one.service.startswith(_WORKERS)}
     found = f"uids {_listed(control)} (KeyIso service) and {_listed(workers)} (workers)"
     if workers & (control | {0}):
         return SEPARATE_USERS.no(found)

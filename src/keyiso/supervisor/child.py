@@ -37,6 +37,8 @@ class Child:
         """Of the worker that a guardian has started; 0 until it is armed and has its roots."""
         self.waits = False
         """It may not start yet; who lets it calls `start` again."""
+        self.is_held = False
+        """Somebody has stopped it: it does not start."""
         self._admission = admission
         self._loop = loop
         self._spec = spec
@@ -79,7 +81,7 @@ class Child:
 
     def start(self) -> None:
         """Start, as soon as it is admitted."""
-        more = None if self._stopping else self._admission(self.service)
+        more = None if self._stopping or self.is_held else self._admission(self.service)
         self.waits = more is None
         if more is not None:
             self._start(more)
@@ -97,6 +99,18 @@ class Child:
         self._loop.watch(self._pidfd, READ, self._reap)
         self._starts = True
         self._listen_for(self._patience.seconds)
+
+    def hold(self) -> None:
+        """Ask the service to end, and do not start it before `release`."""
+        self.is_held = True
+        self._signal(signal.SIGTERM)
+
+    def release(self) -> None:
+        """Let a service start that was held."""
+        self.is_held = False
+        self._backoff = Backoff()
+        if not self.pid:
+            self.start()
 
     def stop(self) -> None:
         """Ask the service to end, and start it no more."""
@@ -142,6 +156,7 @@ class Child:
             max(0, self._restarts),
             self._started_at,
             self.worker_pid,
+            self.is_held,
         )
 
     def _hung(self, seconds: float) -> None:
@@ -170,7 +185,7 @@ class Child:
         os.close(self._pidfd)
         self.pid = self.worker_pid = 0
         self._ended(self)
-        if not self._stopping:
+        if not (self._stopping or self.is_held):
             self._start_again(f"ended ({_how(status)})")
 
     def _start_again(self, why: str) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from keyiso import limits
 from keyiso.errors import ncrypt_error
+from keyiso.names import printable_name
 from keyiso.paths import Instance
 from keyiso.quotas import Quotas
 from keyiso.server.connection import DONE, Connection, Endpoint
@@ -25,7 +26,9 @@ from keyiso.wire.results import Done
 from keyiso.wire.supervision import (
     GetSupervisorStatus,
     ReplacePairs,
+    StartService,
     Stop,
+    StopService,
     SupervisionOperation,
     SupervisorStatus,
 )
@@ -125,6 +128,8 @@ class Supervisor:
                 GetSupervisorStatus: self._status,
                 Stop: self._stop,
                 ReplacePairs: self._replace_pairs,
+                StopService: self._stop_service,
+                StartService: self._start_service,
             },
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=lambda peer: None,
@@ -181,6 +186,27 @@ class Supervisor:
         self._to_replace = [child for child in self._children if child.is_pair and child.pid]
         self._replace_next()
         return DONE
+
+    def _stop_service(self, connection: Connection, call: Call[StopService]) -> Done:
+        self._held_by(connection, call.operation.service).hold()
+        return DONE
+
+    def _start_service(self, connection: Connection, call: Call[StartService]) -> Done:
+        self._held_by(connection, call.operation.service).release()
+        return DONE
+
+    def _held_by(self, connection: Connection, service: str) -> Child:
+        """A service that who asks may stop and start."""
+        _check_may_stop(connection)
+        for child in self._children:
+            if child.service == service and not child.is_pair:
+                return child
+        names = ", ".join(child.service for child in self._children if not child.is_pair)
+        raise ncrypt_error(
+            Status.NTE_NOT_FOUND,
+            f"there is no service '{printable_name(service)}' that can be stopped",
+            f"There are: {names}. Armed workers end with keyiso: `keyiso stop`.",
+        )
 
     def _replace_next(self) -> None:
         """While another one has the roots, which are in their memory alone."""

@@ -16,6 +16,8 @@ class ProcessStatus(Result, frozen=True, array_like=True):
     """Of the worker that a guardian has; 0 until that is armed and has its roots, and for a process
     that is no guardian.
     """
+    stopped: bool = False
+    """Somebody has stopped it, and it is not started again before somebody starts it."""
 
 
 class SupervisorStatus(Result, frozen=True, array_like=True):
@@ -41,4 +43,18 @@ class ReplacePairs(Operation[Done], frozen=True, array_like=True, tag=3):
     """
 
 
-SupervisionOperation = GetSupervisorStatus | Stop | ReplacePairs
+class StopService(Operation[Done], frozen=True, array_like=True, tag=4):
+    """End a service, and do not start it again. For root and the user that the supervisor runs as;
+    not for armed workers, whose roots may be in their memory alone.
+    """
+
+    service: str
+
+
+class StartService(Operation[Done], frozen=True, array_like=True, tag=5):
+    """Start a service that was stopped. For those who may stop it."""
+
+    service: str
+
+
+SupervisionOperation = GetSupervisorStatus | Stop | ReplacePairs | StopService | StartService
