@@ -166,7 +166,9 @@ def test_a_lock_ends_for_who_only_looks_at_it(setting: Setting) -> None:
             container.verify(next(IDS), pin(WRONG))
 
     assert 0 < container.status().locked_seconds <= 3
+    assert container.status().attempts_left == 0
     wait_until(lambda: container.status().locked_seconds == 0, "the end of the lock")
+    assert container.status().attempts_left == 1
     container.verify(next(IDS), pin(RIGHT))
 
 

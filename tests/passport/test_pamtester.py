@@ -71,7 +71,7 @@ class Login:
 
 @pytest.fixture
 def login(machine: Machine) -> Login:
-    machine.configure(*LINES, module="pam_unix.so nullok")
+    machine.configure(*LINES, module="pam_unix.so nullok nodelay")
     return Login(machine, f"{shadow_of(machine)} && mount --bind {machine.directory} /etc/pam.d")
 
 

@@ -188,6 +188,8 @@ class Container:
                     counters = record.schedule.locked(counters, seconds)
                     protector.write(counters)
                 lock = max(0, counters.count - seconds)
+                if not lock:
+                    counters = record.schedule.one_more(counters)
             return ContainerStatus(
                 "tpm" if record.tpm else "software",
                 counters.attempts_left,
