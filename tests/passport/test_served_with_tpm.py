@@ -245,6 +245,24 @@ def test_the_files_of_an_old_pin_let_nobody_in_and_are_on_record(
     assert log_on(NEW).code == 0
 
 
+def test_files_from_before_a_tpm_kept_the_pin_are_what_they_were(
+    enrolled_machine: EventInstance, swtpm: Swtpm, tmp_path: Path
+) -> None:
+    """The page says so: who put the old files back has the old PIN's protector, a file."""
+    directory = enrolled_machine.instance.containers / str(UID)
+    swtpm.power_off()
+    assert passport("enroll", RIGHT).code == 0
+    shutil.copytree(directory, tmp_path / "old")
+    swtpm.boot()
+    assert passport("change-pin", RIGHT, NEW).code == 0
+    assert keyiso("passport", "status", "--json").json["protector"] == "tpm"
+    shutil.copytree(tmp_path / "old", directory, dirs_exist_ok=True)
+
+    told = keyiso("passport", "status", "--json").json
+    assert (told["protector"], "rollback" in told["not_stopped"]) == ("software", True)
+    assert log_on(RIGHT).code == 0
+
+
 # --- a copy of the disk -------------------------------------------------------------------------
 
 
