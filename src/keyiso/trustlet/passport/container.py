@@ -188,7 +188,7 @@ class Container:
                     counters = record.schedule.locked(counters, seconds)
                     protector.write(counters)
                 lock = max(0, counters.count - seconds)
-                if not lock:
+                if not lock:  # as the next attempt finds it
                     counters = record.schedule.one_more(counters)
             return ContainerStatus(
                 "tpm" if record.tpm else "software",
