@@ -5,7 +5,7 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 
 # Debian packages of the programs that tests drive. Tests whose program is missing are skipped.
-TEST_PACKAGES := groff-base openssl pinentry-tty strace swtpm swtpm-tools tpm2-tools
+TEST_PACKAGES := groff-base openssl pamtester pinentry-tty strace swtpm swtpm-tools tpm2-tools
 
 # What virtual machines need besides: 90 MB on the disk, so that only `make test-vm` gets it.
 VM_PACKAGES := busybox-static e2fsprogs qemu-system-x86

@@ -435,6 +435,10 @@ five hours to push everything else out of the log."""
 EVENT_USERS: Final = 1024
 """Users whose failures are counted; the longest silent ones begin anew."""
 
+LOST_INDEX_SECONDS: Final = 60.0
+"""How often it is recorded that the TPM does not keep a container's PIN any more: each attempt
+finds that again."""
+
 OPERATION_ID_BYTES: Final = 16
 CLIENT_GROUP_BYTES: Final = 16
 CONNECTION_ID_BYTES: Final = 16

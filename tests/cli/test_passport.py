@@ -1,7 +1,7 @@
 """``keyiso passport``: PINs that are typed and PINs that are piped, against real services."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -143,6 +143,18 @@ def test_a_reset_asks_and_a_no_changes_nothing(binding: Binding) -> None:
     assert b"lost for good" in seen
     assert b"Nothing was done." in seen
     assert logon_signature(binding, RIGHT)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: os.truncate(path, 40)])
+def test_a_reset_mends_what_counts_wrong_pins(
+    instance: RunningInstance, binding: Binding, damage: Callable[[Path], None]
+) -> None:
+    piped("enroll", RIGHT)
+    damage(instance.instance.containers / str(os.geteuid()) / "counters")
+    assert keyiso("passport", "status").code != 0
+
+    assert piped("reset", NEW, options=("--yes",)).code == 0
+    assert logon_signature(binding, NEW)
 
 
 def test_a_pin_that_breaks_the_rules_makes_nothing(binding: Binding) -> None:

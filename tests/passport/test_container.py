@@ -17,6 +17,7 @@ from tests.conformance.statuses import fails
 from tests.passport.conftest import NEW, RIGHT, SCHEDULE, WRONG, Setting, pin
 from tests.passport.worker import opened_container
 from tests.unit.samples import pkcs8
+from tests.waiting import wait_until
 
 IDS = (number.to_bytes(16) for number in itertools.count(1))
 
@@ -152,6 +153,23 @@ def test_a_container_says_what_keeps_it_and_what_that_does_not_stop(setting: Set
     else:
         assert status.protector == "software"
         assert status.not_stopped == ("rollback", "offline guessing")
+
+
+def test_a_lock_ends_for_who_only_looks_at_it(setting: Setting) -> None:
+    """As the commands do, which make no attempt while there is a lock."""
+    directory = setting.directory.parent / "locks soon"
+    directory.mkdir()
+    container = opened_container(directory, setting.swtpm.socket if setting.swtpm else None)
+    container.enrol(1000, pin(RIGHT), PinPolicy(), LockSchedule(2, (3, 3000)))
+    for _ in range(2):
+        with fails(Status.NTE_INCORRECT_PASSWORD):
+            container.verify(next(IDS), pin(WRONG))
+
+    assert 0 < container.status().locked_seconds <= 3
+    assert container.status().attempts_left == 0
+    wait_until(lambda: container.status().locked_seconds == 0, "the end of the lock")
+    assert container.status().attempts_left == 1
+    container.verify(next(IDS), pin(RIGHT))
 
 
 def test_a_container_without_a_pin_says_so(setting: Setting) -> None:

@@ -161,6 +161,22 @@ def result(ended: dict[str, Any]) -> tuple[bool, int]:
     return done, ended["asked"]
 
 
+def shadow_of(machine: Machine) -> str:
+    """A password file of the machine's own, in which `PASSWORD` is root's: how it is mounted."""
+    if os.getuid() != 0 or not shutil.which("openssl"):
+        pytest.skip("it takes root, and openssl")
+    hashed = subprocess.run(
+        ["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    shadow = machine.directory / "shadow"
+    shadow.touch(stat.S_IRUSR | stat.S_IWUSR)
+    shadow.write_text(f"root:{hashed}:19000:0:99999:7:::\n")
+    mounting = f"mount --bind {shadow} /etc/shadow"
+    if subprocess.run(["unshare", "-m", "sh", "-c", mounting], capture_output=True).returncode:
+        pytest.skip("no mount namespace can be made here")
+    return mounting
+
+
 READY, LOGON = ["logon", "--pam", "--ready"], ["logon", "--pam"]
 
 # --- what the page says -------------------------------------------------------------------------
@@ -262,17 +278,7 @@ def test_the_password_may_be_that_of_the_machine(
     machine: Machine, typed: str, logged_on: bool
 ) -> None:
     """By pam_unix, which sees a password file of the test's own and nobody else does."""
-    if os.getuid() != 0 or not shutil.which("openssl"):
-        pytest.skip("it takes root, and openssl")
-    hashed = subprocess.run(
-        ["openssl", "passwd", "-6", PASSWORD], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    shadow = machine.directory / "shadow"
-    shadow.touch(stat.S_IRUSR | stat.S_IWUSR)
-    shadow.write_text(f"root:{hashed}:19000:0:99999:7:::\n")
-    own_shadow = f"mount --bind {shadow} /etc/shadow"
-    if subprocess.run(["unshare", "-m", "sh", "-c", own_shadow], capture_output=True).returncode:
-        pytest.skip("no mount namespace can be made here")
+    own_shadow = shadow_of(machine)
     machine.configure(*LINES, module="pam_unix.so nullok")
     machine.set(ready=Status.NTE_AUTHENTICATION_IGNORED)
 

@@ -1,7 +1,6 @@
 """What root tries with tpm2-tools and with files: nothing releases a secret or gains a guess."""
 
 import itertools
-import re
 import shutil
 from collections.abc import Callable
 
@@ -15,14 +14,21 @@ from keyiso.tpm.srk import enrol_srk
 from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.tpm_protector import TpmPinProtector, TpmProtector
 from tests.conformance.statuses import fails
+from tests.passport import with_tools
 from tests.passport.conftest import NEW, POLICY, RIGHT, WRONG, Setting, pin
+from tests.passport.with_tools import (
+    clear,
+    redefine,
+    redefine_for_anybody,
+    undefine,
+    write_in_vain,
+)
 from tests.passport.worker import CONTAINER_ID, opened_container
 from tests.tpm.held_in import holds_nothing_after_any_failure
 from tests.tpm.swtpm import Swtpm
 from tests.waiting import wait_until
 
 IDS = (number.to_bytes(16) for number in itertools.count(1))
-ATTRIBUTES = "nt=pinfail|policywrite|ownerread|no_da"
 SHORT = LockSchedule(2, (3, 3000))
 
 
@@ -56,63 +62,16 @@ def outcome(setting: Setting, text: str) -> str:
 
 
 def counted(setting: Setting) -> bytes:
-    """The index's contents, by tpm2-tools."""
-    output = swtpm_of(setting).directory / "read"
-    swtpm_of(setting).tool(
-        *("tpm2_nvread", index_of(setting), "-C", "o", "-s", "8", "-o", str(output))
-    )
-    return output.read_bytes()
+    return with_tools.counted(swtpm_of(setting), index_of(setting))
 
 
-def undefine(setting: Setting) -> None:
-    swtpm_of(setting).tool("tpm2_nvundefine", index_of(setting), "-C", "o")
-
-
-def redefine(setting: Setting) -> None:
-    """The same public area, and an authValue of root's own."""
-    index = index_of(setting)
-    public = swtpm_of(setting).tool("tpm2_nvreadpublic", index)
-    found = re.search(r"authorization policy: ([0-9A-F]+)", public)
-    assert found
-    (swtpm_of(setting).directory / "policy").write_bytes(bytes.fromhex(found[1]))
-    undefine(setting)
-    swtpm_of(setting).tool(
-        *("tpm2_nvdefine", index, "-C", "o", "-s", "8", "-p", "evil"),
-        *("-a", ATTRIBUTES, "-L", "policy"),
-    )
-
-
-def redefine_for_anybody(setting: Setting) -> None:
-    """A PIN_FAIL index that the owner writes, with counters of root's choice."""
-    index = index_of(setting)
-    undefine(setting)
-    swtpm_of(setting).tool(
-        *("tpm2_nvdefine", index, "-C", "o", "-s", "8", "-p", "evil"),
-        *("-a", "nt=pinfail|ownerwrite|ownerread|no_da"),
-    )
-    contents = swtpm_of(setting).directory / "contents"
-    contents.write_bytes(bytes.fromhex("00000000000000ff"))
-    swtpm_of(setting).tool("tpm2_nvwrite", index, "-C", "o", "-i", "contents")
-
-
-def clear(setting: Setting) -> None:
-    """The TPM's own reset."""
-    swtpm_of(setting).tool("tpm2_clear", "-c", "p")
-
-
-@pytest.mark.parametrize(
-    ("attack", "status"),
-    [
-        (undefine, Status.KEYISO_E_TPM_PIN_INDEX),
-        (redefine, Status.KEYISO_E_TPM_PIN_INDEX),
-        (redefine_for_anybody, Status.KEYISO_E_TPM_PIN_INDEX),
-    ],
-)
+@pytest.mark.parametrize("attack", [undefine, redefine, redefine_for_anybody])
 def test_an_index_that_was_replaced_is_reported_and_releases_nothing(
-    with_tpm: Setting, attack: Callable[[Setting], None], status: Status
+    with_tpm: Setting, attack: Callable[[Swtpm, str], None]
 ) -> None:
     """To the right PIN, a wrong one, root's own one, and to a change; nothing is made anew."""
-    attack(with_tpm)
+    status = Status.KEYISO_E_TPM_PIN_INDEX
+    attack(swtpm_of(with_tpm), index_of(with_tpm))
     for text in (RIGHT, WRONG, "evil"):
         assert outcome(with_tpm, text) == status.name
     with fails(status):
@@ -126,7 +85,7 @@ def test_an_index_that_was_replaced_is_reported_and_releases_nothing(
 
 def test_a_tpm_that_was_cleared_is_reported(with_tpm: Setting) -> None:
     under_pin = sealed(with_tpm)
-    clear(with_tpm)
+    clear(swtpm_of(with_tpm))
     with swtpm_of(with_tpm).opened() as tpm:
         assert enrol_srk(tpm) != under_pin.srk
     assert outcome(with_tpm, RIGHT) == "KEYISO_E_TPM_CHANGED"
@@ -135,20 +94,15 @@ def test_a_tpm_that_was_cleared_is_reported(with_tpm: Setting) -> None:
 
 
 def test_the_index_is_not_written_by_root(with_tpm: Setting) -> None:
-    swtpm, index = swtpm_of(with_tpm), index_of(with_tpm)
     assert outcome(with_tpm, WRONG) == "NTE_INCORRECT_PASSWORD"
     before = counted(with_tpm)
-    (swtpm.directory / "contents").write_bytes(bytes.fromhex("00000000000000ff"))
-    for who in ("o", index):
-        swtpm.tool("tpm2_nvwrite", index, "-C", who, "-i", "contents", fails=True)
-    swtpm.tool("tpm2_nvincrement", index, "-C", "o", fails=True)
-    swtpm.flush_all()
+    write_in_vain(swtpm_of(with_tpm), index_of(with_tpm))
     assert counted(with_tpm) == before == bytes.fromhex("000000010000001e")
 
 
 def locked_soon(setting: Setting) -> None:
     """Enrolled anew with a schedule that a test can wait for, and locked."""
-    undefine(setting)
+    undefine(swtpm_of(setting), index_of(setting))
     (setting.directory / "record").unlink()
     setting.container.enrol(1000, pin(RIGHT), POLICY, SHORT)
     for _ in range(SHORT.attempts):
@@ -191,6 +145,19 @@ def test_a_restart_of_the_machine_ends_no_lock(with_tpm: Setting) -> None:
         assert 0 < with_tpm.container.status().locked_seconds <= 3000
 
 
+def test_a_lock_that_a_restart_made_long_begins_anew_for_who_only_looks_at_it(
+    with_tpm: Setting,
+) -> None:
+    locked_soon(with_tpm)
+    wait_until(lambda: outcome(with_tpm, WRONG) == "NTE_INCORRECT_PASSWORD", "the end of the lock")
+    assert with_tpm.container.status().locked_seconds > 0
+    before = counted(with_tpm)
+    swtpm_of(with_tpm).reboot()
+
+    assert 0 < with_tpm.container.status().locked_seconds <= 3000
+    assert counted(with_tpm) < before
+
+
 def test_old_files_that_are_put_back_gain_no_guess(with_tpm: Setting) -> None:
     """Those of every moment from enrolment to the lock."""
     locked_soon(with_tpm)
@@ -227,7 +194,7 @@ def test_another_users_container_is_untouched(with_tpm: Setting) -> None:
     with fails(Status.NTE_AUTHENTICATION_IGNORED):
         neighbour.verify(next(IDS), pin(NEW))
     assert outcome(with_tpm, RIGHT) == "right"
-    undefine(with_tpm)
+    undefine(swtpm_of(with_tpm), index_of(with_tpm))
     neighbour.reset(pin(RIGHT), secret)
     assert neighbour.verify(next(IDS), pin(RIGHT)) == secret
 

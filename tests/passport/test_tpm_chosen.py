@@ -3,7 +3,6 @@ worker can reach it."""
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -17,44 +16,18 @@ from keyiso.client.passport import (
 )
 from keyiso.crypto.signatures import NO_PADDING
 from keyiso.status import Status
-from keyiso.tpm.constants import TPM_RH
-from keyiso.tpm.enrolment import EnrolledRoot, Enrolment, encode_enrolment
-from keyiso.tpm.latch import LATCH_PCR, pcr_state
-from keyiso.tpm.pcr import RESET_VALUE
-from keyiso.tpm.policy import Policy
-from keyiso.tpm.sealed_object import SealedObject
-from keyiso.tpm.sealed_root import SealedRoot
-from keyiso.tpm.srk import enrol_srk
-from keyiso.tpm.templates import sealed_template
 from keyiso.wire.passport import ContainerState, GetContainer, Ticket
 from tests.conformance.raw_client import RawClient
 from tests.conformance.statuses import fails
-from tests.instance import RunningInstance, in_use
+from tests.instance import RunningInstance
 from tests.passport.conftest import NEW, RIGHT, WRONG, pin
 from tests.passport.killer import kills
 from tests.passport.link import GENERATOR, Prompt, at_the_worker, status_in
+from tests.passport.tpm_machine import enrolled_machine
 from tests.tpm.conftest import swtpm
 from tests.tpm.swtpm import Swtpm
 
-__all__ = ["swtpm"]
-
-
-@pytest.fixture
-def enrolled_machine(swtpm: Swtpm, tmp_path: Path) -> Iterator[RunningInstance]:
-    """Its machine root was sealed by nobody: only which TPM it is matters here."""
-    pcrs = pcr_state({LATCH_PCR: RESET_VALUE})
-    public = sealed_template(Policy().pcr(pcrs.by_pcr).digest)
-    with swtpm.opened() as tpm:
-        srk = enrol_srk(tpm)
-    sealed = SealedRoot(1, TPM_RH.OWNER, srk, pcrs, SealedObject(b"p" * 200, public)).encode()
-    root = EnrolledRoot(b"r" * 16, sealed)
-    enrolment = Enrolment(f"unix:{swtpm.socket}", "any-start", (root,))
-    running = RunningInstance(tmp_path / "home")
-    file = tmp_path / "home/state/vbs-trustlet/enrolment"
-    file.parent.mkdir(parents=True, mode=0o700)
-    file.write_bytes(encode_enrolment(enrolment))
-    with in_use(running):
-        yield running
+__all__ = ["enrolled_machine", "swtpm"]
 
 
 @pytest.fixture

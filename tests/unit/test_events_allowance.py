@@ -66,3 +66,10 @@ def test_the_users_that_are_remembered_are_bounded() -> None:
 
     assert len(allowance._users) == limits.EVENT_USERS
     assert allowance.take(1000, 0.0) == 0
+
+
+def test_an_allowance_may_be_one_in_a_while() -> None:
+    allowance = Allowance(1, 1 / limits.LOST_INDEX_SECONDS)
+    times = [part * limits.LOST_INDEX_SECONDS for part in (0, 0.1, 0.9, 1.1, 1.2)]
+
+    assert [allowance.take(1000, now) for now in times] == [0, None, None, 2, None]

@@ -37,17 +37,17 @@ def wanted(found: Channels) -> set[int]:
 
 
 def test_by_default_everything_is_on_but_what_is_verbose(tmp_path: Path) -> None:
-    assert wanted(channels(tmp_path)) == {1, 2, 3, 4, 10, 12, *VBS, *KEYS, 1000, 1004}
+    assert wanted(channels(tmp_path)) == {1, 2, 3, 4, 10, 12, *VBS, *KEYS, 1000, 1004, 1005}
 
 
 @pytest.mark.parametrize(
     ("channel", "level", "ids"),
     [
         (OPERATIONAL, OFF, {*KEYS, 1000}),
-        (OPERATIONAL, Level.ERROR, {1, 2, 3, 4, 10, 12, 13, 14, 20, *KEYS, 1000, 1004}),
-        (OPERATIONAL, Level.VERBOSE, {1, 2, 3, 4, 9, 10, 11, 12, *VBS, *KEYS, 1000, 1004}),
-        (KEY_MANAGEMENT, OFF, {1, 2, 3, 4, 10, 12, *VBS, 1000, 1004}),
-        (KEY_MANAGEMENT, Level.ERROR, {1, 2, 3, 4, 10, 12, *VBS, 1000, 1004}),
+        (OPERATIONAL, Level.ERROR, {1, 2, 3, 4, 10, 12, 13, 14, 20, *KEYS, 1000, 1004, 1005}),
+        (OPERATIONAL, Level.VERBOSE, {1, 2, 3, 4, 9, 10, 11, 12, *VBS, *KEYS, 1000, 1004, 1005}),
+        (KEY_MANAGEMENT, OFF, {1, 2, 3, 4, 10, 12, *VBS, 1000, 1004, 1005}),
+        (KEY_MANAGEMENT, Level.ERROR, {1, 2, 3, 4, 10, 12, *VBS, 1000, 1004, 1005}),
     ],
 )
 def test_a_switch_takes_effect_at_once_and_outlives_a_restart(

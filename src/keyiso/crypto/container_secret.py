@@ -5,6 +5,7 @@ gesture released it. Each of its protectors, one for each gesture, has it wrappe
 own. It wraps the container's keys, which the root seals besides, and its history of PINs.
 """
 
+import hashlib
 import hmac
 import os
 from collections.abc import Callable
@@ -60,6 +61,13 @@ class ContainerSecret:
         if len(key_id) != limits.KEY_ID_BYTES:
             raise ncrypt_error(Status.NTE_INVALID_PARAMETER, "a key's id has another length")
         return self.container_id + key_id
+
+
+def container_of(owner: int) -> bytes:
+    """The id of a user's container: there is one for each uid."""
+    return hashlib.sha256(f"keyiso container 1 of uid {owner}".encode()).digest()[
+        : limits.CONTAINER_ID_BYTES
+    ]
 
 
 def new_container_secret(

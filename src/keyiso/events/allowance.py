@@ -1,7 +1,6 @@
 """How many records one user may cause, so that nobody's failures push the others out of the log."""
 
 from collections import OrderedDict
-from typing import Final
 
 from keyiso import limits
 
@@ -9,7 +8,13 @@ from keyiso import limits
 class Allowance:
     """So many records at once, then so many a second, for each user."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        at_once: int = limits.EVENTS_AT_ONCE_PER_USER,
+        per_second: float = limits.EVENTS_PER_SECOND_PER_USER,
+    ) -> None:
+        self._at_once = at_once
+        self._per_second = per_second
         self.suppressed = 0
         """What was not recorded, of all users."""
         self._users: OrderedDict[int, _Share] = OrderedDict()
@@ -20,7 +25,7 @@ class Allowance:
         Returns how many events of this user were not recorded since the last one that was, or
         None when this one is not to be recorded either.
         """
-        share = self._users.setdefault(uid, _Share(now))
+        share = self._users.setdefault(uid, _Share(self._at_once, self._per_second, now))
         self._users.move_to_end(uid)
         if len(self._users) > limits.EVENT_USERS:
             self._users.popitem(last=False)
@@ -33,22 +38,20 @@ class Allowance:
 class _Share:
     """What one user has left."""
 
-    __slots__ = ("_left", "_since", "_suppressed")
+    __slots__ = ("_left", "_most", "_per_second", "_since", "_suppressed")
 
-    def __init__(self, now: float) -> None:
-        self._left: float = _MOST
+    def __init__(self, most: float, per_second: float, now: float) -> None:
+        self._left = self._most = most
+        self._per_second = per_second
         self._since = now
         self._suppressed = 0
 
     def take(self, now: float, count: int) -> int | None:
-        earned = (now - self._since) * limits.EVENTS_PER_SECOND_PER_USER
-        self._left, self._since = min(_MOST, self._left + earned), now
+        earned = (now - self._since) * self._per_second
+        self._left, self._since = min(self._most, self._left + earned), now
         if self._left < 1:
             self._suppressed += count
             return None
         self._left -= 1
         suppressed, self._suppressed = self._suppressed, 0
         return suppressed
-
-
-_MOST: Final = float(limits.EVENTS_AT_ONCE_PER_USER)

@@ -180,8 +180,10 @@ CHANNEL_SWITCHED: Final = EventType(
 )
 
 
-def _of_container(event_id: int, channel: Channel, level: Level, meaning: str) -> EventType:
-    fields = "ContainerId", "OwnerId", "Protector", "ProcessName", "ProcessId", "UserId"
+def _of_container(
+    event_id: int, channel: Channel, level: Level, meaning: str, *more: str
+) -> EventType:
+    fields = "ContainerId", "OwnerId", "Protector", "ProcessName", "ProcessId", "UserId", *more
     return EventType(event_id, channel, level, 0, 0, fields, meaning, provider=OWN_PROVIDER)
 
 
@@ -199,6 +201,13 @@ PIN_RESET: Final = _of_container(
 )
 CONTAINER_LOCKED: Final = _of_container(
     1004, Channel.OPERATIONAL, Level.ERROR, "a Passport container was locked after wrong PINs"
+)
+PIN_INDEX_LOST: Final = _of_container(
+    1005,
+    Channel.OPERATIONAL,
+    Level.ERROR,
+    "the TPM's PIN index of a Passport container is missing, or it or the TPM is another one",
+    "Status",
 )
 
 EVENT_TYPES: Final[Mapping[int, EventType]] = MappingProxyType(
@@ -226,6 +235,7 @@ EVENT_TYPES: Final[Mapping[int, EventType]] = MappingProxyType(
             PIN_CHANGED,
             PIN_RESET,
             CONTAINER_LOCKED,
+            PIN_INDEX_LOST,
         )
     }
 )

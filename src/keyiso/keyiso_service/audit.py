@@ -7,6 +7,7 @@ from typing import Final
 
 from keyiso import limits
 from keyiso.clock import Clock
+from keyiso.crypto.container_secret import container_of
 from keyiso.crypto.key_header import KeyHeader
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.events.allowance import Allowance
@@ -23,6 +24,7 @@ from keyiso.events.records import (
     OPEN_KEY_FAILED,
     OPEN_PROVIDER_FAILED,
     OPERATION_FAILED,
+    PIN_INDEX_LOST,
     VBS_CLIENT_OPERATION_FAILED,
     Channel,
     Event,
@@ -85,6 +87,8 @@ class Audit:
         self._writer = writer
         self._clock = clock
         self._allowance = Allowance()
+        self._lost_indices = Allowance(1, 1 / limits.LOST_INDEX_SECONDS)
+        """By the container's user."""
 
     @property
     def lost(self) -> int:
@@ -269,15 +273,16 @@ class Audit:
         error: NCryptError | None = None,
     ) -> None:
         """Something became of a user's container, with the error that it came with."""
-        values: dict[str, str | int] = {
-            "ContainerId": state.container_id.hex(),
-            "OwnerId": str(owner),
-            "Protector": state.protector,
-            "ProcessName": client.process,
-            "ProcessId": client.peer.pid,
-            "UserId": str(client.peer.uid),
-        }
+        values = _container_values(client, state.container_id, owner, state.protector)
         self._write(kind, client, trace, values, error)
+
+    def pin_index_lost(self, client: Client, owner: int, trace: str, error: NCryptError) -> None:
+        """The TPM does not keep a user's PIN any more. Each attempt finds that: it is recorded
+        once in a while."""
+        if self._lost_indices.take(owner, self._clock.monotonic()) is None:
+            return
+        values = _container_values(client, container_of(owner), owner, "tpm")
+        self._write(PIN_INDEX_LOST, client, trace, {**values, "Status": error.status}, error)
 
     # --- channels ------------------------------------------------------------------------------
 
@@ -397,6 +402,17 @@ def _deleted_values(client: Client, operation: DeleteKey, status: int) -> Values
         **_who(client, operation.name, operation.key_id[: limits.KEY_ID_BYTES].hex()),
         "ServiceTag": "",
         "Status": status,
+    }
+
+
+def _container_values(client: Client, container_id: bytes, owner: int, protector: str) -> Values:
+    return {
+        "ContainerId": container_id.hex(),
+        "OwnerId": str(owner),
+        "Protector": protector,
+        "ProcessName": client.process,
+        "ProcessId": client.peer.pid,
+        "UserId": str(client.peer.uid),
     }
 
 

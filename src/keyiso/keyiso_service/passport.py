@@ -7,7 +7,7 @@ what is said here about who asks.
 import contextlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.events.records import (
@@ -36,6 +36,8 @@ from keyiso.wire.passport import (
     ResetPin,
     Ticket,
 )
+
+_INDEX_LOST: Final = (Status.KEYISO_E_TPM_PIN_INDEX, Status.KEYISO_E_TPM_CHANGED)
 
 
 class Passport:
@@ -130,10 +132,15 @@ class Passport:
 
     async def _ask(self, client: Client, call: Call[Any], operation: Operation[R_co]) -> R_co:
         """Have the worker do something with a container, when it is this client's turn."""
-        async with self._workers.pin_turn(client):
-            return await self._workers.passport().call(
-                operation, trace=call.trace, hops=self._hops(call)
-            )
+        try:
+            async with self._workers.pin_turn(client):
+                return await self._workers.passport().call(
+                    operation, trace=call.trace, hops=self._hops(call)
+                )
+        except NCryptError as error:
+            if error.status in _INDEX_LOST:
+                self._audit.pin_index_lost(client, call.operation.owner, call.trace, error)
+            raise
 
     def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:
         return self._identity.onward(call.hops, type(call.operation).__name__)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import Final
 
 import click
 
@@ -9,10 +10,19 @@ from keyiso.cli._logon_key import make_logon_key
 from keyiso.cli._output import printable
 from keyiso.cli._pins import pin_stdin_option, pins
 from keyiso.cli.passport._user import uid_named, user_option
-from keyiso.client.binding import bind_process
+from keyiso.client.binding import Binding, bind_process
 from keyiso.client.passport import get_container, reset_pin
+from keyiso.errors import NCryptError
 from keyiso.passport.dialogue import PinQuestion
 from keyiso.server.startup import harden_process
+from keyiso.status import Status
+
+_MENDED: Final = (
+    Status.KEYISO_E_TPM_PIN_INDEX,
+    Status.KEYISO_E_TPM_CHANGED,
+    Status.KEYISO_E_STORE,
+    Status.NTE_BAD_DATA,
+)
 
 
 @click.command()
@@ -29,7 +39,7 @@ def command(yes: bool, user: str | None, pin_stdin: bool) -> None:
         raise click.UsageError("Nobody can be asked here: use --yes to lose the keys.")
     harden_process()
     binding, owner = bind_process(os.environ, service="passport"), uid_named(user)
-    get_container(binding, owner)
+    _check_has_container(binding, owner)
     whose = "your PIN" if user is None else f"the PIN of {printable(user)}"
     if not yes:
         question = f"Reset {whose}? All keys that it protects are lost for good."
@@ -40,3 +50,12 @@ def command(yes: bool, user: str | None, pin_stdin: bool) -> None:
         if owner in (None, os.geteuid()):
             make_logon_key(binding, pin)
     click.echo("The PIN is reset. The keys of the old container are lost.")
+
+
+def _check_has_container(binding: Binding, owner: int | None) -> None:
+    """Raises ``NTE_NOT_FOUND`` before anything is asked, and no error that a reset may mend."""
+    try:
+        get_container(binding, owner)
+    except NCryptError as error:
+        if error.status not in _MENDED:
+            raise

@@ -108,6 +108,11 @@ def situation(
     return Situation.OPEN
 
 
+def lock_is_to_begin(counters: Counters, seconds: int, schedule: LockSchedule) -> bool:
+    """Whether the end of the lock that is there is still to be written, or anew."""
+    return STEPS[_situation_in_lock(counters, seconds, schedule)] is Step.WRITE_END
+
+
 def _situation_in_lock(counters: Counters, seconds: int, schedule: LockSchedule) -> Situation:
     if counters.count == counters.limit:
         return Situation.LOCKS_NOW

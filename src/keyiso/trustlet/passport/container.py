@@ -20,7 +20,7 @@ from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 from keyiso.tpm.pin_sealed import decode_pin_sealed
-from keyiso.trustlet.passport.attempt import AttemptNotes
+from keyiso.trustlet.passport.attempt import AttemptNotes, lock_is_to_begin
 from keyiso.trustlet.passport.container_record import ContainerFiles, ContainerRecord
 from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.durable_file import exclusively
@@ -43,7 +43,7 @@ class ContainerStatus:
     """``tpm`` or ``software``."""
     attempts_left: int
     locked_seconds: int
-    """How long the lock lasts at most; 0 for none, and for one that is over."""
+    """How long the lock lasts; 0 for none, and for one that is over."""
     has_expired: bool
     not_stopped: tuple[str, ...]
     """What this protector does not stop."""
@@ -173,14 +173,23 @@ class Container:
         return encode_reset(ResetRequest(worker_key, self._id, record.copy))
 
     def status(self) -> ContainerStatus:
-        """Raises ``NTE_NOT_FOUND`` as `verify` does, and what reading the counters does."""
+        """Raises ``NTE_NOT_FOUND`` as `verify` does, and what reading the counters does.
+
+        Who sees a lock makes no attempt. So it begins here too, if it has not.
+        """
         with exclusively(self._files.directory):
             record = self._enrolled()
             protector = self._protector(record)
             counters = protector.counters(b"")
             lock = 0
             if counters.is_locked:
-                lock = record.schedule.seconds_left(counters, protector.seconds())
+                seconds = protector.seconds()
+                if lock_is_to_begin(counters, seconds, record.schedule):
+                    counters = record.schedule.locked(counters, seconds)
+                    protector.write(counters)
+                lock = max(0, counters.count - seconds)
+                if not lock:  # as the next attempt finds it
+                    counters = record.schedule.one_more(counters)
             return ContainerStatus(
                 "tpm" if record.tpm else "software",
                 counters.attempts_left,

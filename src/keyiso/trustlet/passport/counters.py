@@ -69,13 +69,6 @@ class LockSchedule(msgspec.Struct, frozen=True, array_like=True):
         locks_before = max(0, self.attempts - counters.limit)
         return self.backoff_seconds[min(locks_before, len(self.backoff_seconds) - 1)]
 
-    def seconds_left(self, counters: Counters, seconds: int) -> int:
-        """Of a lock, at most; 0 when it is over. The time may have begun anew since."""
-        longest = self.backoff(counters)
-        if counters.count == counters.limit:
-            return longest
-        return min(longest, max(0, counters.count - seconds))
-
     def locked(self, counters: Counters, seconds: int) -> Counters:
         """A lock that begins now."""
         return Counters(seconds + self.backoff(counters), counters.limit)

@@ -5,7 +5,6 @@ and nobody who uses a key waits for them. Who may ask was decided by the KeyIso 
 """
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,7 +12,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from keyiso import limits
-from keyiso.crypto.container_secret import ContainerSecret
+from keyiso.crypto.container_secret import ContainerSecret, container_of
 from keyiso.crypto.key_blob import Root
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_policy import PinPolicy
@@ -190,13 +189,6 @@ class Desk:
         files = container_files(directory, [self._root()], container_id)
         with self._tpm() as place:
             yield Container(container_id, files, place, self._loop.clock)
-
-
-def container_of(owner: int) -> bytes:
-    """The id of a user's container: there is one for each uid."""
-    return hashlib.sha256(f"keyiso container 1 of uid {owner}".encode()).digest()[
-        : limits.CONTAINER_ID_BYTES
-    ]
 
 
 def _terms(
