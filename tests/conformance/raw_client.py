@@ -104,6 +104,13 @@ class RawClient:
         answer = self.receive()
         return result_of(operation, answer) if isinstance(answer, Return) else answer
 
+    def call_with(self, operation: Any, descriptor: int) -> Any:
+        """`call`, with a descriptor that is kept here."""
+        self._calls += 1
+        socket.send_fds(self.socket, [message(Call(self._calls, operation))], [descriptor])
+        answer = self.receive()
+        return result_of(operation, answer) if isinstance(answer, Return) else answer
+
     def status(self, operation: Any, **options: Any) -> int:
         """The status of a call that must fail, and leave the connection as it is."""
         answer = self.call(operation, **options)

@@ -1,0 +1,249 @@
+"""What Passport's two services may do, who are no more than the user keyiso-passport: also when one
+of them was taken over. Here processes of that user stand in for it.
+
+Needs root, which starts the services as different users and clients as others.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, MS_NGC_KEY_STORAGE_PROVIDER
+from keyiso.status import Status
+from tests.conformance.world import (
+    ALICE,
+    BOB,
+    KEYISO,
+    PASSPORT,
+    TRUSTLET,
+    SystemInstance,
+    World,
+    uid_of,
+)
+from tests.instance import in_use
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users needs root")
+
+SERVICE = """
+import socket, struct
+from keyiso.wire.control import Attach, CreateKey, EnumKeys, FindKey, OpenKey
+from keyiso.wire.messages import Failure
+from keyiso.wire.passport import GetContainer, MakePinKey
+from keyiso.wire.passport_services import BindFor
+from keyiso.wire.results import Done
+
+instance = client_instance(os.environ)
+
+def connected(path):
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    one.connect(str(path))
+    return one
+
+def status_of(answer):
+    return answer.status if isinstance(answer, Failure) else 0
+
+def served(descriptor):
+    "A connection to the KeyIso service, for who has connected a socket; and what it says to that."
+    client = raw_client.RawClient.at(instance.keyiso_socket)
+    client.hello()
+    return client, status_of(client.call_with(BindFor("a program"), descriptor))
+"""
+
+ENROL = """
+from keyiso.client.binding import bind_process
+from keyiso.client.passport import create_passport_key, enrol_pin
+from keyiso.crypto.pin import Pin
+
+binding = bind_process(os.environ, service="passport")
+enrol_pin(binding, Pin(bytearray(b"482915")))
+create_passport_key(binding, Pin(bytearray(b"482915")), "logon")
+Key.create("tls", "ECDSA_P256").close()
+tell(os.getuid())
+"""
+
+
+@pytest.fixture(scope="module")
+def system(python: Path, homes: Path) -> Iterator[SystemInstance]:
+    with in_use(SystemInstance(homes / "system", python)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def world(python: Path, system: SystemInstance) -> World:
+    return World(python, system.home)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def enrolled(world: World) -> None:
+    """She has a container, and a key of her own beside it."""
+    assert world.run(ALICE, ENROL) == uid_of(ALICE)
+
+
+def test_the_services_are_a_user_of_their_own(system: SystemInstance) -> None:
+    uids = {entry.service: entry.uid for entry in system.status().processes}
+
+    assert uids["passport"] == uids["passport-container"] == uid_of(PASSPORT)
+    assert uid_of(PASSPORT) not in {uids["keyiso"], uids["software-generator"], 0}
+    for place in (system.instance.container_socket, system.instance.keyiso_socket):
+        assert (place.stat().st_uid, place.stat().st_mode & 0o777) == (uid_of(PASSPORT), 0o600)
+
+
+@pytest.mark.parametrize("user", [ALICE, KEYISO, TRUSTLET])
+def test_nobody_else_reaches_what_is_for_the_services(world: World, user: str) -> None:
+    told = world.run(
+        user,
+        SERVICE
+        + """
+refused = []
+for place in (instance.container_socket, instance.keyiso_socket):
+    try:
+        connected(place)
+    except PermissionError:
+        refused.append(place.name)
+tell(refused)
+""",
+    )
+
+    assert told == ["passport-container.sock", "keyiso-passport.sock"]
+
+
+def test_root_is_no_service_either(system: SystemInstance, world: World) -> None:
+    """The mode of a socket stops no root, and its word for somebody else would need no PIN."""
+    told = world.run(
+        "root",
+        SERVICE
+        + """
+from keyiso.wire.messages import Refusal
+answers = []
+for place in (instance.container_socket, instance.keyiso_socket):
+    with raw_client.RawClient.at(place) as client:
+        client.send(raw_client.message(raw_client.Hello(1, 1, "root")))
+        answers.append(client.receive().status)
+tell(answers)
+""",
+    )
+
+    assert told == [Status.KEYISO_E_PEER_REFUSED, Status.NTE_PERM]
+
+
+def test_only_what_an_application_has_connected_says_who_it_is(world: World) -> None:
+    """Who listens is root, mostly: neither that socket nor an end that connects to it will do."""
+    told = world.run(
+        PASSPORT,
+        SERVICE
+        + """
+listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+listening.bind("\\0keyiso test %d" % os.getpid())
+listening.listen()
+tcp = socket.create_server(("127.0.0.1", 0))
+tcp_client = socket.create_connection(tcp.getsockname())
+pipe = os.pipe()
+candidates = [
+    connected(control()).fileno(),  # root listens there
+    connected(instance.passport_socket).fileno(),
+    listening.fileno(),
+    socket.socket(socket.AF_UNIX, socket.SOCK_STREAM).fileno(),
+    tcp_client.fileno(),
+    pipe[0],
+    os.open("/dev/null", os.O_RDONLY),
+]
+tell([served(candidate)[1] for candidate in candidates])
+""",
+    )
+
+    assert told == [Status.NTE_INVALID_PARAMETER] * 7
+
+
+def test_a_service_asks_for_who_has_connected_and_for_passport_alone(world: World) -> None:
+    """It has her socket, and neither her PIN nor her other keys."""
+    place = f"\\0keyiso test {os.urandom(8).hex()}"
+    code = f"""
+alice, name = {uid_of(ALICE)}, raw_client.units
+software, passport = {MS_KEY_STORAGE_PROVIDER!r}, {MS_NGC_KEY_STORAGE_PROVIDER!r}
+with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+    listening.bind("{place}")
+    listening.listen()
+    tell("listens")
+    accepted, _ = listening.accept()
+client, bound = served(accepted.fileno())
+again = status_of(client.call_with(BindFor("again"), accepted.fileno()))
+terms = raw_client.terms("mine", owner=alice)
+tell([
+    bound,
+    again,
+    [status_of(client.call(operation)) for operation in (
+        FindKey(passport, "user", name("logon")),
+        GetContainer(alice),
+        FindKey(software, "user", name("tls")),
+        EnumKeys(software, "user", b""),
+        OpenKey(software, "user", name("tls"), b"c" * 16, b"i" * 16),
+        CreateKey(terms),
+        Attach(),
+        GetContainer({uid_of(BOB)}),
+        MakePinKey({uid_of(BOB)}, "verify", b"a" * 16),
+    )],
+])
+"""
+    with world.start(PASSPORT, SERVICE + code) as service:
+        assert service.told() == "listens"
+        with world.start(
+            ALICE,
+            f"""
+import socket
+with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visiting:
+    visiting.connect("{place}")
+    tell("connected")
+    wait()
+""",
+        ) as victim:
+            assert victim.told() == "connected"
+            bound, again, answers = service.told()
+
+    assert (bound, again) == (0, Status.KEYISO_E_PROTOCOL)
+    assert answers == [0, 0, *[Status.NTE_PERM] * 7]
+
+
+def test_what_a_service_is_not_for_ends_its_connection(world: World) -> None:
+    """It does not even have words for it."""
+    told: Any = world.run(
+        PASSPORT,
+        SERVICE
+        + """
+from keyiso.wire.control import Bind, GetBindings, ImportKey
+told = []
+for operation in (Bind(os.urandom(16), "itself"), GetBindings()):
+    with raw_client.RawClient.at(instance.keyiso_socket) as client:
+        client.hello()
+        told.append(client.call(operation).status)
+tell(told)
+""",
+    )
+
+    assert told == [Status.KEYISO_E_PROTOCOL] * 2
+
+
+def test_bindings_say_through_whom_a_program_asks(system: SystemInstance, world: World) -> None:
+    ask = """
+from keyiso.client.binding import bind_process
+from keyiso.wire.passport import GetContainer
+binding = bind_process(os.environ, service="passport")
+binding.control(GetContainer(os.getuid()))
+tell(os.getpid())
+wait()
+"""
+    with world.start(ALICE, ask) as program:
+        pid = program.told()
+        found = world.run(
+            "root",
+            """
+from keyiso.client.binding import bind_process
+from keyiso.wire.control import GetBindings
+found = bind_process(os.environ).control(GetBindings()).processes
+tell([[one.pid, one.uid, one.process] for one in found])
+""",
+        )
+
+    assert [pid, uid_of(ALICE), "-c, by passport-container"] in found
