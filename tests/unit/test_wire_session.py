@@ -256,13 +256,14 @@ NUMBERS = {
         " ReleaseEphemeral EnumKeys GetServiceStatus SetProperty GetProperty SetAccess AwaitChange"
         " GetIsolation _ _ ReportProviderFailure SetEventChannel GetEventChannels"
         " GetBindings MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
+        " SetResetKey RequestReset UnlockPin"
     ),
     "channel": "Ping Sign Release Decrypt Derive Encipher Decipher ExportPrivate SignBatch",
     "link": (
         "AddChannel Load Generate Import GetWorkerImportKey Revoke GetWorkerStatus Authenticate"
         " RenewLease SealProperty OpenProperty ChangeAccess TakeUses GetWorkerIsolation"
         " GetChannels _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin"
-        " GetContainer"
+        " GetContainer SetResetKey RequestReset UnlockPin"
     ),
     "pair": "ShareRoots",
     "supervision": "GetSupervisorStatus Stop ReplacePairs",

@@ -195,10 +195,16 @@ PIN_RESET: Final = _of_container(
     1003,
     Channel.KEY_MANAGEMENT,
     Level.INFORMATION,
-    "the PIN of a Passport container was reset, and its keys are lost",
+    "the PIN of a Passport container was reset without the old one",
 )
 CONTAINER_LOCKED: Final = _of_container(
     1004, Channel.OPERATIONAL, Level.ERROR, "a Passport container was locked after wrong PINs"
+)
+RESET_KEY_SET: Final = _of_container(
+    1006,
+    Channel.KEY_MANAGEMENT,
+    Level.INFORMATION,
+    "it was set who can have the PIN of a Passport container reset while keys are kept",
 )
 
 EVENT_TYPES: Final[Mapping[int, EventType]] = MappingProxyType(
@@ -226,6 +232,7 @@ EVENT_TYPES: Final[Mapping[int, EventType]] = MappingProxyType(
             PIN_CHANGED,
             PIN_RESET,
             CONTAINER_LOCKED,
+            RESET_KEY_SET,
         )
     }
 )

@@ -267,6 +267,7 @@ class Audit:
         state: ContainerState,
         trace: str,
         error: NCryptError | None = None,
+        more: Values = MappingProxyType({}),
     ) -> None:
         """Something became of a user's container, with the error that it came with."""
         values: dict[str, str | int] = {
@@ -277,7 +278,7 @@ class Audit:
             "ProcessId": client.peer.pid,
             "UserId": str(client.peer.uid),
         }
-        self._write(kind, client, trace, values, error)
+        self._write(kind, client, trace, values, error, more)
 
     # --- channels ------------------------------------------------------------------------------
 
