@@ -134,8 +134,9 @@ def test_an_answer_with_another_secret_sets_nothing(setting: Setting) -> None:
     give_reset_key(setting)
     asked = setting.container.request_reset()
     worker_key, info = decode_reset(asked).worker_key, container_copy._answer_info(asked)
-    with fails(Status.NTE_BAD_DATA):
+    with fails(Status.NTE_BAD_DATA) as caught:
         setting.container.unlock(next(IDS), pin(NEW), seal_message(bytes(32), worker_key, info))
+    assert "the secret of another container" in caught.value.cause
     assert setting.container.verify(next(IDS), pin(RIGHT)) == setting.secret
 
 
@@ -175,8 +176,9 @@ def test_a_reset_key_is_set_with_the_pin_and_taken_away_with_it(setting: Setting
     late = answer(setting)
     setting.container.set_reset_key(next(IDS), pin(RIGHT), b"")
     assert setting.container.status().reset_key == b""
-    with fails(Status.NTE_BAD_DATA):
+    with fails(Status.NTE_BAD_DATA) as caught:
         setting.container.unlock(next(IDS), pin(NEW), late)
+    assert "no request waits" in caught.value.cause
     with fails(Status.NTE_NOT_SUPPORTED):
         setting.container.request_reset()
 
