@@ -309,19 +309,24 @@ def test_somebody_types_the_new_pin(binding: Binding, reset_key: Path, tmp_path:
     assert logon_signature(binding, NEW)
 
 
-def test_a_pin_is_in_nothing_that_is_printed_or_kept(instance: RunningInstance) -> None:
+def test_a_pin_is_in_nothing_that_is_printed_or_kept(
+    instance: RunningInstance, reset_key: Path, tmp_path: Path
+) -> None:
     ended = [
-        piped("enroll", CANARY),
+        piped("enroll", CANARY, options=public(reset_key)),
         piped("change-pin", CANARY + "x", NEW),
         piped("change-pin", CANARY, CANARY),
         piped("change-pin", CANARY, CANARY[:5] + " " + CANARY),
         piped("reset", CANARY, options=("--yes",)),
+        piped("reset-key", CANARY, options=("--remove",)),
+        piped("reset-key", CANARY, options=(f"{reset_key}.pub",)),
+        piped("unlock", CANARY, options=("--answer", str(answered(reset_key, tmp_path)))),
         keyiso("passport", "enroll", CANARY),
     ]
     told = b"".join(one.output + one.errors.encode() for one in ended[:-1])
     kept = [path for path in instance.instance.state.rglob("*") if path.is_file()]
 
-    assert [one.code for one in ended] == [0, 1, 0, 1, 0, 2]
+    assert [one.code for one in ended] == [0, 1, 0, 1, 0, 0, 0, 0, 2]
     assert CANARY.encode() not in told
     assert kept
     assert not [path for path in kept if CANARY.encode() in path.read_bytes()]

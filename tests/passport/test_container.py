@@ -243,6 +243,19 @@ def test_the_tpm_holds_one_index_and_counts_nothing_itself(with_tpm: Setting) ->
         assert lockout_state(tpm).failures == 0
 
 
+def test_an_answer_keeps_keys_whose_index_is_gone_from_the_tpm(with_tpm: Setting) -> None:
+    give_reset_key(with_tpm)
+    assert with_tpm.swtpm
+    with with_tpm.swtpm.opened() as tpm:
+        (index,) = handles(tpm, TPM_HT.NV_INDEX)
+    with_tpm.swtpm.tool("tpm2_nvundefine", hex(index), "-C", "o")
+    with fails(Status.KEYISO_E_TPM_PIN_INDEX):
+        with_tpm.container.verify(next(IDS), pin(RIGHT))
+    with_tpm.container.unlock(next(IDS), pin(NEW), answer(with_tpm))
+
+    assert with_tpm.container.verify(next(IDS), pin(NEW)) == with_tpm.secret
+
+
 def test_what_is_stored_shows_neither_pin_nor_secret(setting: Setting) -> None:
     setting.container.verify(next(IDS), pin(RIGHT))
     stored = b"".join(path.read_bytes() for path in setting.directory.iterdir())

@@ -39,9 +39,6 @@ def command(answer: BinaryIO | None, user: str | None, pin_stdin: bool) -> None:
         raise click.UsageError("Standard input brings the PIN or the answer, not both.")
     harden_process()
     binding, owner = bind_process(os.environ), uid_named(user)
-    state = get_container(binding, owner)
-    if not state.reset_key:
-        raise _no_reset_key(state)
     if answer is None:
         _print_request(binding, owner)
         return
@@ -54,7 +51,12 @@ def command(answer: BinaryIO | None, user: str | None, pin_stdin: bool) -> None:
 
 
 def _print_request(binding: Binding, owner: int | None) -> None:
-    request = request_reset(binding, owner)
+    try:
+        request = request_reset(binding, owner)
+    except NCryptError as error:
+        if error.status != Status.NTE_NOT_SUPPORTED:
+            raise
+        raise _no_reset_key(get_container(binding, owner)) from None
     click.echo(armoured(request, PASSPORT_REQUEST), nl=False)
     click.echo(f"The request's fingerprint is {request_fingerprint(request)}", err=True)
 
