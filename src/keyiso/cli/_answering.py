@@ -36,7 +36,12 @@ def answering(command: click.decorators.FC) -> click.decorators.FC:
 
 
 def confirmed_request(
-    request: BinaryIO, label: str, asks_for: Callable[[bytes], list[str]], *, yes: bool
+    request: BinaryIO,
+    label: str,
+    asks_for: Callable[[bytes], list[str]],
+    *,
+    printed_by: str,
+    yes: bool,
 ) -> bytes:
     """The request, when somebody has said that it is the one that is meant, or need not be asked.
 
@@ -51,5 +56,5 @@ def confirmed_request(
     for line in lines:
         click.echo(f"It asks for {line}", err=True)
     if not yes:
-        click.confirm("Is this what was printed where it was made?", abort=True, err=True)
+        click.confirm(f"Is this what {printed_by} has printed?", abort=True, err=True)
     return asked

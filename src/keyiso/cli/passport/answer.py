@@ -21,7 +21,9 @@ def command(request: BinaryIO, key: Path, password_file: BinaryIO | None, yes: b
 
     The answer is printed. It is good once, for this request, on the machine that made it.
     """
-    asked = confirmed_request(request, PASSPORT_REQUEST, _asks_for, yes=yes)
+    asked = confirmed_request(
+        request, PASSPORT_REQUEST, _asks_for, printed_by="the unlock", yes=yes
+    )
     private_key = read_private_key(key, password_file)
     click.echo(armoured(answer_reset(asked, private_key), PASSPORT_ANSWER), nl=False)
 

@@ -21,7 +21,7 @@ def command(request: BinaryIO, key: Path, password_file: BinaryIO | None, yes: b
 
     The answer is printed. It opens only in the process that waits for it.
     """
-    asked = confirmed_request(request, REQUEST, _asks_for, yes=yes)
+    asked = confirmed_request(request, REQUEST, _asks_for, printed_by="the restore", yes=yes)
     private_key = read_private_key(key, password_file)
     click.echo(armoured(answer_request(asked, private_key), ANSWER), nl=False)
 
