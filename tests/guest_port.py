@@ -133,7 +133,12 @@ class Guest:
                 [sys.executable, "-I", _KEYISO, "guest", name, path, *options],
                 env=self.environ if inside else self._outside,
             )
-        wait_until(self.instance.control_socket.exists, "the relay's socket")
+        wait_until(self._relay_listens, "the relay's socket")
+
+    def _relay_listens(self) -> bool:
+        """A socket that does not listen yet has no mode, which does not stop root."""
+        path = self.instance.control_socket
+        return path.exists() and bool(path.stat().st_mode & 0o777)
 
     def pid_of(self, name: str) -> int:
         """``relay``, ``serve``, or ``connection``: the process that reads what the guest says."""

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from keyiso.errors import NCryptError
 from keyiso.paths import Instance, client_instance
 from keyiso.router import process_router
 from keyiso.wire.supervision import SupervisorStatus
+from tests.waiting import wait_until
 
 DEADLINE_SECONDS = 120
 
@@ -64,26 +65,41 @@ class RunningInstance:
         return {"supervisor": status.pid, **running}
 
     def kill(self, *services: str) -> None:
-        """SIGKILL, all at once. Returns when the workers of guardians among them have ended too,
-        which the kernel kills a moment later.
+        """SIGKILL, all at once. Returns when they have ended, and with guardians their workers,
+        which the kernel kills a moment later. One that is just being started again is waited for.
         """
-        pids = self.pids()
-        workers = [
-            os.pidfd_open(entry.worker_pid)
-            for entry in self.status().processes
-            if entry.service in services and entry.worker_pid
-        ]
-        for service in services:
-            os.kill(pids[service], signal.SIGKILL)
-        for pidfd in workers:
+        victims, workers = self._victims(services)
+        for pidfd in victims:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        for pidfd in (*victims, *workers):
             _wait_for_end(pidfd)
+
+    def _victims(self, services: Iterable[str]) -> tuple[list[int], list[int]]:
+        """All of these services and their workers, while they run: the supervisor may not have
+        noticed yet that one was killed before.
+        """
+        victims: list[int] = []
+        workers: list[int] = []
+
+        def all_run() -> bool:
+            while victims or workers:
+                os.close((victims or workers).pop())
+            worker_pids = {one.service: one.worker_pid for one in self.status().processes}
+            pids = self.pids()
+            with contextlib.suppress(KeyError, ProcessLookupError):
+                for service in services:
+                    victims.append(os.pidfd_open(pids[service]))
+                    if worker_pid := worker_pids.get(service):
+                        workers.append(os.pidfd_open(worker_pid))
+                return not any(map(_has_ended, (*victims, *workers)))
+            return False
+
+        wait_until(all_run, f"{', '.join(services)} to run")
+        return victims, workers
 
     def kill_everything(self) -> None:
         """SIGKILL, so that nothing ends in order; returns when all processes are gone."""
-        watched = [os.pidfd_open(pid) for pid in self.pids().values()]
         self.kill(*self.pids())
-        for pidfd in watched:
-            _wait_for_end(pidfd)
 
     def end(self) -> None:
         """Stop every supervisor that served this home, and wait until its processes are gone."""
@@ -96,9 +112,13 @@ class RunningInstance:
             _wait_for_end(pidfd)
 
 
+def _has_ended(pidfd: int, seconds: float = 0) -> bool:
+    return bool(select.select([pidfd], [], [], seconds)[0])
+
+
 def _wait_for_end(pidfd: int) -> None:
     try:
-        ended, _, _ = select.select([pidfd], [], [], DEADLINE_SECONDS)
+        ended = _has_ended(pidfd, DEADLINE_SECONDS)
         assert ended, "a process of the instance did not end"
     finally:
         os.close(pidfd)

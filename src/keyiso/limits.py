@@ -241,6 +241,10 @@ TICKET_SECONDS: Final = 60.0
 
 TICKET_BYTES: Final = 16
 
+FIRST_ANSWER_SECONDS: Final = 1.0
+"""How long a Passport service waits, once for each application, for the next one of the chain,
+which may just be starting. After that it says that it is not there."""
+
 # --- backups -----------------------------------------------------------------------------------
 
 BACKUP_MANIFEST_BYTES: Final = 0x100000

@@ -51,6 +51,20 @@ class Instance:
         return self.runtime / "control.sock"
 
     @property
+    def passport_socket(self) -> Path:
+        return self.runtime / "passport.sock"
+
+    @property
+    def container_socket(self) -> Path:
+        """Of the Passport container service, for the Passport service alone."""
+        return self.runtime / "passport-container.sock"
+
+    @property
+    def keyiso_socket(self) -> Path:
+        """Of the KeyIso service, for the Passport container service alone."""
+        return self.runtime / "keyiso-passport.sock"
+
+    @property
     def supervisor_socket(self) -> Path:
         return self.runtime / "supervisor.sock"
 

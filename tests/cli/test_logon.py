@@ -36,7 +36,7 @@ def log_on(user: str, text: str, *options: str, interpreter: Path | None = None)
 @pytest.fixture
 def enrolled(instance: RunningInstance) -> Binding:
     """As `keyiso passport enroll` leaves it."""
-    binding = bind_process(os.environ)
+    binding = bind_process(os.environ, service="passport")
     enrol_pin(binding, pin(RIGHT))
     create_passport_key(binding, pin(RIGHT), "logon")
     return binding
@@ -101,7 +101,7 @@ ENROL = f"""
 from keyiso.client.binding import bind_process
 from keyiso.client.passport import create_passport_key, enrol_pin
 from keyiso.crypto.pin import Pin
-binding = bind_process(os.environ)
+binding = bind_process(os.environ, service="passport")
 enrol_pin(binding, Pin(bytearray(b"{RIGHT}")))
 tell(bool(create_passport_key(binding, Pin(bytearray(b"{RIGHT}")), "logon")))
 """

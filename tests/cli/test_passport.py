@@ -35,7 +35,7 @@ def asked_on_the_terminal(instance: RunningInstance, tmp_path: Path) -> Iterator
 
 @pytest.fixture
 def binding() -> Binding:
-    return bind_process(os.environ)
+    return bind_process(os.environ, service="passport")
 
 
 def piped(command: str, *pins: str, options: tuple[str, ...] = ()) -> Ended:

@@ -459,7 +459,7 @@ def test_what_nobody_answered_is_charged_once_when_it_is_asked_again(
     """The answer to a wrong PIN is lost with the service: it is kept, with its attempt."""
     monkeypatch.setenv("KEYISO_DEADLINE", "0")
     killer = Killer(instance, "keyiso", 1, answered=True)
-    lossy = Binding(bind_process(os.environ)._settings, killer.request)
+    lossy = Binding(bind_process(os.environ, service="passport")._settings, killer.request)
     table = PassportProvider(lossy).function_table()
     context = table.open_provider(MS_NGC_KEY_STORAGE_PROVIDER, 0)
     key = table.create_persisted_key(context, "ECDSA_P256", "logon", 0, NCRYPT_OVERWRITE_KEY_FLAG)

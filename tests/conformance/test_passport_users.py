@@ -40,6 +40,7 @@ from keyiso.client.passport import (
     try_pin,
 )
 from keyiso.client.passport_reset import request_reset, set_reset_key, unlock_pin
+from keyiso.client.retry import RetryPolicy
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_seal import PinTerms, seal_pin
 from keyiso.crypto.signatures import NO_PADDING
@@ -50,7 +51,7 @@ from keyiso.wire.passport import (
 )
 
 RIGHT, WRONG, NEW = "482915", "573926", "684037"
-binding = bind_process(os.environ)
+binding = bind_process(os.environ, service="passport")
 
 def pin(text):
     return Pin(bytearray(text, "ascii"))
@@ -78,11 +79,14 @@ def enrolled(world: World) -> None:
         assert world.run(user, PASSPORT + "tell(enrol_pin(binding, pin(RIGHT)).attempts_left)") == 5
 
 
-def test_nobody_else_asks_for_a_users_container(world: World) -> None:
+@pytest.mark.parametrize("service", ["keyiso", "passport"])
+def test_nobody_else_asks_for_a_users_container(world: World, service: str) -> None:
     told = world.run(
         BOB,
         PASSPORT
         + f"""
+# What is stale is not asked for again: that would hide, until a deadline, who is not refused.
+binding = bind_process(os.environ, policy=RetryPolicy(deadline=0), service="{service}")
 alice, attempt_id, sealed = {uid_of(ALICE)}, os.urandom(16), SealedPin(b"k" * 32, b"s" * 177)
 purposes = "enrol", "verify", "change", "new", "reset-key"
 tell([
@@ -153,7 +157,7 @@ tell(answers)
 
 
 def test_root_sees_and_resets_and_has_no_pin(world: World) -> None:
-    binding, alice = bind_process(os.environ), uid_of(ALICE)
+    binding, alice = bind_process(os.environ, service="passport"), uid_of(ALICE)
     key = 'find_passport_key(binding, "of a day")'
     sign = f'outcome(lambda: len(sign_with_pin(binding, pin(NEW), {key}, b"d" * 32, NO_PADDING)))'
     world.run(ALICE, PASSPORT + 'tell(bool(create_passport_key(binding, pin(RIGHT), "of a day")))')
@@ -173,7 +177,7 @@ def test_root_sees_and_resets_and_has_no_pin(world: World) -> None:
 
 def test_root_unlocks_with_an_answer_and_sets_no_reset_key(world: World) -> None:
     """The reset key is the user's choice; then root, who has it answered, has keys kept."""
-    binding, bob = bind_process(os.environ), uid_of(BOB)
+    binding, bob = bind_process(os.environ, service="passport"), uid_of(BOB)
     reset_key = X25519PrivateKey.generate()
     public = reset_key.public_key().public_bytes_raw()
     key = 'find_passport_key(binding, "of a day")'

@@ -14,8 +14,8 @@ from tests.instance import RunningInstance
 
 SECONDS = 120
 
-KEYISO, TRUSTLET = "games", "daemon"
-"""Stand in for the users keyiso and keyiso-trustlet; every Debian has them."""
+KEYISO, TRUSTLET, PASSPORT = "games", "daemon", "news"
+"""Stand in for the users keyiso, keyiso-trustlet and keyiso-passport; every Debian has them."""
 ALICE, BOB, MALLORY = "nobody", "man", "mail"
 
 
@@ -128,6 +128,7 @@ class SystemInstance(RunningInstance):
             [
                 *(self._python, "-I", "-m", "keyiso.supervisor", "--detach", "--system"),
                 *("--keyiso-user", KEYISO, "--trustlet-user", TRUSTLET),
+                *("--passport-user", PASSPORT),
                 *self._options,
             ],
             env=self.environ,

@@ -37,9 +37,15 @@ def pin(text: str) -> Pin:
 @pytest.fixture
 def binding(instance: RunningInstance) -> Binding:
     """Of a user who has a container."""
-    made = bind_process(os.environ)
+    made = bind_process(os.environ, service="passport")
     enrol_pin(made, pin(RIGHT))
     return made
+
+
+@pytest.fixture
+def keyiso(instance: RunningInstance) -> Binding:
+    """The KeyIso service itself, without the two before it."""
+    return bind_process(os.environ)
 
 
 class Worker:

@@ -55,12 +55,12 @@ def check(key: KeyReference, signature: bytes) -> None:
     verify_digest(load_public_key(key.header.public_key), DIGEST, signature, NO_PADDING)
 
 
-def loaded_keys(binding: Binding) -> int:
-    return sum(one.loaded_keys for one in binding.control(GetServiceStatus()).workers)
+def loaded_keys(keyiso: Binding) -> int:
+    return sum(one.loaded_keys for one in keyiso.control(GetServiceStatus()).workers)
 
 
 def test_a_life_of_a_container(instance: RunningInstance) -> None:
-    binding = bind_process(os.environ)
+    binding = bind_process(os.environ, service="passport")
     with fails(Status.NTE_NOT_FOUND):
         get_container(binding)
     with fails(Status.NTE_NOT_FOUND):
@@ -98,15 +98,17 @@ def test_a_key_signs_for_the_right_pin_and_for_no_other(binding: Binding) -> Non
     check(made, sign_with_pin(binding, pin(NEW), found, DIGEST, NO_PADDING))
 
 
-def test_a_key_that_is_open_for_one_signature_is_not_left_open(binding: Binding) -> None:
+def test_a_key_that_is_open_for_one_signature_is_not_left_open(
+    binding: Binding, keyiso: Binding
+) -> None:
     """No worker keeps it when the signature is there."""
     made = create_passport_key(binding, pin(RIGHT), "logon")
     sign_with_pin(binding, pin(RIGHT), made, DIGEST, NO_PADDING)
 
-    wait_until(lambda: loaded_keys(binding) == 0, "the end of the channel")
+    wait_until(lambda: loaded_keys(keyiso) == 0, "the end of the channel")
     assert made.location is not None
     with fails(Status.NTE_UI_REQUIRED):
-        binding.open(made.location)
+        keyiso.open(made.location)
 
 
 def test_who_keeps_an_attempts_id_is_charged_once_over_many_calls(binding: Binding) -> None:
@@ -186,18 +188,18 @@ TERMS = KeyTerms(
     ids=["no ticket", "another provider", "machine", "ephemeral", "vbs"],
 )
 def test_what_is_made_in_a_container_is_a_users_stored_key(
-    binding: Binding, status: Status, ticket: bytes, changes: dict[str, Any]
+    keyiso: Binding, status: Status, ticket: bytes, changes: dict[str, Any]
 ) -> None:
-    own = {"operation_id": binding.operation_id(), "owner": binding.uid()}
+    own = {"operation_id": keyiso.operation_id(), "owner": keyiso.uid()}
     with fails(status):
-        binding.control(CreateKey(msgspec.structs.replace(TERMS, **own, **changes), (), ticket))
+        keyiso.control(CreateKey(msgspec.structs.replace(TERMS, **own, **changes), (), ticket))
 
 
-def test_nothing_is_imported_into_a_container(binding: Binding) -> None:
-    own = {"operation_id": binding.operation_id(), "owner": binding.uid()}
+def test_nothing_is_imported_into_a_container(keyiso: Binding) -> None:
+    own = {"operation_id": keyiso.operation_id(), "owner": keyiso.uid()}
     terms = msgspec.structs.replace(TERMS, **own, algorithm="", bits=0)
     with fails(Status.NTE_NOT_SUPPORTED):
-        binding.control(ImportKey(terms, b"i" * 16, b"sealed"))
+        keyiso.control(ImportKey(terms, b"i" * 16, b"sealed"))
 
 
 def test_an_older_keyiso_service_is_not_asked(binding: Binding) -> None:
@@ -216,7 +218,7 @@ def test_an_older_keyiso_service_is_not_asked(binding: Binding) -> None:
 # --- kills ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["keyiso", GENERATOR])
+@pytest.fixture(params=["passport", "passport-container", "keyiso", GENERATOR])
 def victim(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -266,7 +268,7 @@ def test_an_enrolment_is_made_once_wherever_a_service_is_killed(
     instance: RunningInstance, victim: str
 ) -> None:
     """A new container each time: the files of the one before are moved away."""
-    binding = bind_process(os.environ)
+    binding = bind_process(os.environ, service="passport")
     containers = instance.instance.containers
     for number, (killed, _) in enumerate(kills(instance, binding, victim)):
         if containers.exists():

@@ -61,7 +61,7 @@ def machine(instance: RunningInstance, tmp_path: Path) -> Machine:
 
 @pytest.fixture
 def enrolled(machine: Machine) -> Machine:
-    binding = bind_process(os.environ)
+    binding = bind_process(os.environ, service="passport")
     enrol_pin(binding, pin(PIN))
     create_passport_key(binding, pin(PIN), "logon")
     return machine
@@ -72,7 +72,7 @@ def runs(machine: Machine) -> list[list[str]]:
 
 
 def lock() -> None:
-    binding = bind_process(os.environ)
+    binding = bind_process(os.environ, service="passport")
     for _ in range(get_container(binding).attempts_left):
         with fails(Status.NTE_INCORRECT_PASSWORD):
             try_pin(binding, pin(WRONG))
@@ -157,7 +157,7 @@ def test_the_exit_codes_are_those_of_the_page(enrolled: Machine) -> None:
 
 
 def test_who_lost_the_key_to_a_reset_logs_on_after_changing_the_pin(enrolled: Machine) -> None:
-    binding = bind_process(os.environ)
+    binding = bind_process(os.environ, service="passport")
     reset_pin(binding, pin(WRONG))
     assert code(typed=WRONG) == PamExit.AUTHINFO_UNAVAIL
     lines = f"{WRONG}\n{PIN}\n".encode()

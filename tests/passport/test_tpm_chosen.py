@@ -106,7 +106,7 @@ def test_a_container_of_a_file_goes_to_the_tpm_when_its_pin_is_changed(
 def test_the_tpm_counts_an_attempt_once_wherever_a_service_is_killed(
     enrolled_machine: RunningInstance, victim: str
 ) -> None:
-    binding = bind_process(os.environ)
+    binding = bind_process(os.environ, service="passport")
     assert enrol_pin(binding, pin(RIGHT)).protector == "tpm"
     key = create_passport_key(binding, pin(RIGHT), "logon")
     for killed, _ in kills(enrolled_machine, binding, victim):

@@ -98,7 +98,7 @@ def test_tickets_end_and_a_pin_for_something_else_sets_no_reset_key(
 # --- kills ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("victim", ["keyiso", GENERATOR])
+@pytest.mark.parametrize("victim", ["passport", "passport-container", "keyiso", GENERATOR])
 def test_an_unlock_is_made_and_keys_are_kept_wherever_a_service_is_killed(
     instance: RunningInstance, binding: Binding, key: KeyReference, victim: str
 ) -> None:
@@ -114,7 +114,7 @@ def test_an_unlock_is_made_and_keys_are_kept_wherever_a_service_is_killed(
         old, new = new, old
 
 
-@pytest.mark.parametrize("victim", ["keyiso", GENERATOR])
+@pytest.mark.parametrize("victim", ["passport", "passport-container", "keyiso", GENERATOR])
 def test_a_reset_key_is_set_and_asked_wherever_a_service_is_killed(
     instance: RunningInstance, binding: Binding, key: KeyReference, victim: str
 ) -> None:
@@ -129,7 +129,7 @@ def test_a_reset_key_is_set_and_asked_wherever_a_service_is_killed(
 def test_who_did_what_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with event_instance(tmp_path / "home") as instance:
         monkeypatch.setenv("KEYISO_HOME", str(tmp_path / "home"))
-        binding = bind_process(os.environ)
+        binding = bind_process(os.environ, service="passport")
         enrol_pin(binding, pin(RIGHT))
         set_reset_key(binding, pin(RIGHT), PUBLIC)
         with fails(Status.NTE_BAD_DATA):

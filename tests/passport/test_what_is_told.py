@@ -100,7 +100,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     ):
         patch.setenv("KEYISO_HOME", str(home))
         made = Run(instance, records)
-        made.live(bind_process(os.environ))
+        made.live(bind_process(os.environ, service="passport"))
         yield made
 
 
@@ -121,7 +121,7 @@ def test_the_search_finds_a_pin(run: Run) -> None:
 
 
 def test_what_becomes_of_a_container_is_recorded(run: Run) -> None:
-    state = get_container(bind_process(os.environ))
+    state = get_container(bind_process(os.environ, service="passport"))
     run.instance.event(event_id=1004)
     lines = [line for line in run.instance.events() if line["event_id"] > 1000]
 
@@ -134,9 +134,9 @@ def test_what_becomes_of_a_container_is_recorded(run: Run) -> None:
 
 
 def test_a_key_that_was_opened_without_its_pin_is_a_failure_on_record(run: Run) -> None:
-    key = find_passport_key(bind_process(os.environ), "logon")
+    key = find_passport_key(bind_process(os.environ, service="passport"), "logon")
     assert key.location is not None
     with fails(Status.NTE_UI_REQUIRED):
-        bind_process(os.environ).open(key.location)
+        bind_process(os.environ, service="passport").open(key.location)
 
     assert run.instance.event(event_id=3, name="logon")["data"]["Status"] == Status.NTE_UI_REQUIRED

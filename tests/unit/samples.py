@@ -14,7 +14,15 @@ from keyiso.crypto.key_types import AsymmetricPrivateKey as PrivateKey
 from keyiso.crypto.private_keys import private_key_bytes
 from keyiso.crypto.public_keys import public_key_der
 from keyiso.errors import Hop
-from keyiso.wire import channel, control, link, messages, pair, supervision
+from keyiso.wire import (
+    channel,
+    control,
+    link,
+    messages,
+    pair,
+    passport_services,
+    supervision,
+)
 
 ROOT = Root(bytes(range(16)), "machine", b"secret of the machine root      ")
 BOOT_ROOT = Root(bytes(range(16, 32)), "boot", b"secret of the boot root         ")
@@ -90,6 +98,9 @@ def boot_header(**changes: Any) -> KeyHeader:
 
 UNIONS: dict[str, Any] = {
     "control": control.ControlOperation,
+    "passport service": passport_services.PassportServiceOperation,
+    "container service": passport_services.ContainerServiceOperation,
+    "served": passport_services.ServedOperation,
     "channel": channel.ChannelOperation,
     "link": link.LinkOperation,
     "pair": pair.PairOperation,

@@ -258,6 +258,21 @@ NUMBERS = {
         " GetBindings MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
         " SetResetKey RequestReset UnlockPin"
     ),
+    "passport service": (
+        "Bind _ _ _ FindKey CreateKey _ _ DeleteKey _ EnumKeys _ SetProperty GetProperty SetAccess"
+        " _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
+        " SetResetKey RequestReset UnlockPin _ _ _ _ SignHash"
+    ),
+    "container service": (
+        "_ _ _ _ FindKey CreateKey _ _ DeleteKey _ EnumKeys _ SetProperty GetProperty SetAccess"
+        " _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
+        " SetResetKey RequestReset UnlockPin _ _ _ BindFor SignHash"
+    ),
+    "served": (
+        "_ Attach OpenKey _ FindKey CreateKey _ _ DeleteKey _ EnumKeys _ SetProperty GetProperty"
+        " SetAccess _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
+        " SetResetKey RequestReset UnlockPin _ _ _ BindFor"
+    ),
     "channel": "Ping Sign Release Decrypt Derive Encipher Decipher ExportPrivate SignBatch",
     "link": (
         "AddChannel Load Generate Import GetWorkerImportKey Revoke GetWorkerStatus Authenticate"

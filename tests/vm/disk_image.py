@@ -27,7 +27,14 @@ _NOT_NEEDED = shutil.ignore_patterns(
     # These would be imported, by site and by msgspec, and are not there where only keyiso is.
     *("setuptools", "pkg_resources", "distutils-precedence.pth", "typing_extensions.py"),
 )
-_USERS = {"root": 0, "tss": 101, "keyiso": 102, "keyiso-trustlet": 103, "alice": 1000}
+_USERS = {
+    "root": 0,
+    "tss": 101,
+    "keyiso": 102,
+    "keyiso-trustlet": 103,
+    "keyiso-passport": 104,
+    "alice": 1000,
+}
 _LIBRARY = re.compile(r"(/\S+) \(0x")
 
 

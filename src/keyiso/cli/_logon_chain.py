@@ -47,6 +47,7 @@ class Logon:
             resolve=None if oneself else lambda: instance,
             policy=policy,
             autostart=autostart and oneself,
+            service="passport",
         )
         self.verifier: Final = AssertionVerifier(socket.gethostname(), SystemClock())
 

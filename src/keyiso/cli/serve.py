@@ -34,6 +34,11 @@ from keyiso.trustlet.arming.suspicion import tracing_programs
     help="Whom the processes that hold keys run as (--system, as root). [default: keyiso-trustlet]",
 )
 @click.option(
+    "--passport-user",
+    metavar="USER",
+    help="Whom Passport's two services run as (--system, as root). [default: keyiso-passport]",
+)
+@click.option(
     "--vbs",
     type=click.Choice(["on-demand", "at-start", "off"]),
     help="When the armed processes start that hold vbs keys. [default: on-demand]",
@@ -56,6 +61,7 @@ def command(
     workers: int | None,
     keyiso_user: str | None,
     trustlet_user: str | None,
+    passport_user: str | None,
     vbs: str | None,
     shield: str | None,
     limits_set: tuple[str, ...],
@@ -78,6 +84,7 @@ def command(
         *(() if workers is None else (f"--workers={workers}",)),
         *(() if keyiso_user is None else (f"--keyiso-user={keyiso_user}",)),
         *(() if trustlet_user is None else (f"--trustlet-user={trustlet_user}",)),
+        *(() if passport_user is None else (f"--passport-user={passport_user}",)),
         *(() if vbs is None else (f"--vbs={vbs}",)),
         *(f"--limit={setting}" for setting in limits_set),
         *(f"--shield-descriptor={number}" for number in shield_descriptors),

@@ -17,7 +17,7 @@ from keyiso.client.batches import ManySignatures
 from keyiso.client.change_event import KeyChangeEvent
 from keyiso.client.channel import KeyChannel
 from keyiso.client.reference import KeyLocation, KeyReference
-from keyiso.client.request import Links, Request, RequestMaker, Settings
+from keyiso.client.request import Links, Request, RequestMaker, Service, Settings
 from keyiso.client.retry import RetryPolicy, deadline_of
 from keyiso.client.tracing import request_maker
 from keyiso.client.trouble import FORGET, Broken, Forget
@@ -200,8 +200,9 @@ def bind_process(
     clock: Clock | None = None,
     random: Callable[[int], bytes] = os.urandom,
     autostart: bool = True,
+    service: Service = "keyiso",
 ) -> Binding:
-    """The binding of this process to the instance that the environment names.
+    """The binding of this process to a service of the instance that the environment names.
 
     A user's own instance is started when nobody listens, unless ``autostart`` is off.
 
@@ -218,6 +219,7 @@ def bind_process(
             random=random,
             autostart=autostart,
             client_group=random(limits.CLIENT_GROUP_BYTES),
+            service=service,
         ),
         request_maker(environ),
     )

@@ -263,7 +263,9 @@ def _timeval(seconds: float) -> bytes:
     return _TIMEVAL.pack(int(seconds), int(seconds % 1 * 1e6) or 1)
 
 
-def connect(path: os.PathLike[str], trusted_uids: frozenset[int], timeout: float) -> socket.socket:
+def connect(
+    path: os.PathLike[str], trusted_uids: frozenset[int], timeout: float, service: str = "keyiso"
+) -> socket.socket:
     """A connected socket whose listener belongs to somebody who is trusted.
 
     Raises `ConnectionLost` when nobody listens, ``KEYISO_E_PEER_REFUSED`` when another user does.
@@ -283,7 +285,7 @@ def connect(path: os.PathLike[str], trusted_uids: frozenset[int], timeout: float
             )
     except OSError as error:
         connection.close()
-        raise ConnectionLost("keyiso", error.strerror or "not reachable", listening=False) from None
+        raise ConnectionLost(service, error.strerror or "not reachable", listening=False) from None
     except BaseException:
         connection.close()
         raise

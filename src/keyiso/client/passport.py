@@ -31,7 +31,6 @@ from keyiso.identifiers import MS_NGC_KEY_STORAGE_PROVIDER
 from keyiso.limits import GENERATION_SECONDS
 from keyiso.names import encode_name
 from keyiso.status import Status
-from keyiso.wire.channel import Sign
 from keyiso.wire.control import CreateKey, FindKey
 from keyiso.wire.key_terms import KeyProperty, KeyTerms
 from keyiso.wire.passport import (
@@ -46,6 +45,7 @@ from keyiso.wire.passport import (
     SealedPin,
     TicketUse,
 )
+from keyiso.wire.passport_services import SignHash
 
 T = TypeVar("T")
 
@@ -185,14 +185,25 @@ def sign_with_pin(
     """
     its_id = attempt_id or binding.operation_id()
 
+    if reference.location is None:
+        raise ncrypt_error(Status.NTE_BAD_TYPE, "an ephemeral key is in no Passport container")
+    location, key_id = reference.location, reference.header.key_id
+
     def sign(request: Request, uid: int) -> bytes:
         ticket = _ticket(request, uid, pin, "use", its_id)
-        channel = request.attach("software", passport=True)
-        try:
-            slot = request.open_once(channel, reference, ticket)
-            return request.on_channel(channel, Sign(slot, digest, padding)).value
-        finally:
-            channel.close()
+        signature = request.control(
+            SignHash(
+                location.provider,
+                location.scope,
+                location.name,
+                key_id,
+                reference.fingerprint,
+                ticket,
+                digest,
+                padding,
+            )
+        )
+        return signature.value
 
     return _until_done(binding, "SignHash", sign)
 
@@ -209,7 +220,7 @@ def _until_done(
         if not request.offers(PASSPORT_FEATURE):
             raise ncrypt_error(
                 Status.NTE_NOT_SUPPORTED,
-                "the KeyIso service is of an older version and has no Passport containers",
+                "keyiso is of an older version and has no Passport containers",
                 "Restart keyiso.",
             )
         return work(request, request.bound().uid)

@@ -8,7 +8,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from keyiso import limits
 from keyiso.client.autostart import autostart_possible, start_instance
@@ -33,6 +33,9 @@ from keyiso.wire.control import Attach, Bind, Bound, FindKey, GetIsolation, Open
 from keyiso.wire.messages import Operation, R_co
 from keyiso.wire.results import Isolation, Opened
 
+Service = Literal["keyiso", "passport"]
+"""The services that applications ask."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -50,6 +53,8 @@ class Settings:
     """Start the user's own instance when nobody listens."""
     client_group: bytes
     """The secret that opens this client's ephemeral keys; children inherit it."""
+    service: Service = "keyiso"
+    """Whom the binding is to."""
 
 
 class Links:
@@ -112,7 +117,7 @@ class Request:
         if self._attempts is None:
             settings = self._settings
             self._attempts = Attempts(settings.policy, settings.clock, self._began)
-        self._attempts.again(broken.hop, broken.cause)
+        self._attempts.again(broken.hop, broken.cause, action=broken.action, way=broken.way)
 
     # --- the KeyIso service --------------------------------------------------------------------
 
@@ -146,20 +151,18 @@ class Request:
         # No worker opens a key of another level, and any of them can say so.
         return "vbs" if found.header.level == "vbs" else "software"
 
-    def attach(self, level: Level, *, passport: bool = False) -> KeyChannel:
-        """A new key channel, to a worker that this process has none to yet if there is one; or for
-        keys in a Passport container, to the one that has it.
-        """
+    def attach(self, level: Level) -> KeyChannel:
+        """A new key channel, to a worker that this process has none to yet if there is one."""
         known = tuple(channel.worker_instance for channel in self._links.channels[level])
         with self._links.lock:
             control = self._bound_control()
-            attached = self._ask(control, Attach(known, level, passport))
+            attached = self._ask(control, Attach(known, level))
             connected = socket.socket(fileno=control.take_descriptor())
         connection = Connection(connected, attached.worker, frame_bytes=limits.KEY_FRAME_BYTES)
         self._greet(connection)
         return KeyChannel(connection, attached)
 
-    def open(self, channel: KeyChannel, location: KeyLocation, ticket: bytes = b"") -> Opened:
+    def open(self, channel: KeyChannel, location: KeyLocation) -> Opened:
         """Have the KeyIso service load a key by its name into a channel."""
         return self._load(
             OpenKey(
@@ -168,21 +171,8 @@ class Request:
                 location.name,
                 channel.channel_id,
                 channel.worker_instance,
-                ticket,
             )
         )
-
-    def open_once(self, channel: KeyChannel, reference: KeyReference, ticket: bytes) -> int:
-        """The slot of a key in a Passport container, in a channel that is closed after its use.
-
-        Raises as `load` does.
-        """
-        if reference.location is None:
-            raise ncrypt_error(Status.NTE_BAD_TYPE, "an ephemeral key is in no Passport container")
-        opened = self.open(channel, reference.location, ticket)
-        if not reference.names_the_same_key(opened.header):
-            raise self._replaced(reference)
-        return opened.slot
 
     def load(self, channel: KeyChannel, reference: KeyReference) -> int:
         """Load a known key again, and make sure that it is the same one.
@@ -285,18 +275,19 @@ class Request:
         return control
 
     def _connect(self) -> ControlConnection:
-        timeout = self.left()
+        timeout, service = self.left(), self._settings.service
         try:
             instance = self._settings.resolve()
         except OSError as error:
             cause = f"the instance cannot be found: {error}"
-            raise Broken(Trouble.CONTROL_ENDED, Hop("keyiso", 0, "not found"), cause) from None
+            raise Broken(Trouble.CONTROL_ENDED, Hop(service, 0, "not found"), cause) from None
+        place = instance.passport_socket if service == "passport" else instance.control_socket
         try:
-            connected = connect(instance.control_socket, self._settings.trusted_uids, timeout)
-            control = ControlConnection(connected, "keyiso", frame_bytes=limits.CONTROL_FRAME_BYTES)
+            connected = connect(place, self._settings.trusted_uids, timeout, service)
+            control = ControlConnection(connected, service, frame_bytes=limits.CONTROL_FRAME_BYTES)
             control.greet(timeout)
         except ConnectionLost as lost:
-            cause = f"{lost.service} {lost.reason} at {instance.control_socket}"
+            cause = f"{lost.service} {lost.reason} at {place}"
             wanted = self._settings.autostart and not lost.listening
             if wanted and autostart_possible(instance):
                 cause = start_instance(instance, self._settings.environ, timeout) or cause
@@ -335,8 +326,8 @@ def _found(
         return Broken(ended, hop, f"{error.service} {error.reason}")
     if error.status != Status.KEYISO_E_STALE:
         return error
-    hop = error.chain[-1] if error.chain else Hop(connection.service, connection.pid, "")
-    return Broken(stale, hop, error.cause)
+    way = error.chain or (Hop(connection.service, connection.pid, ""),)
+    return Broken(stale, way[-1], error.cause, action=error.action, way=way)
 
 
 def _found_on(channel: Connection, error: ConnectionLost | NCryptError) -> Broken | NCryptError:

@@ -53,17 +53,20 @@ class Attempts:
         self._made = 0
         self._troubles: tuple[Hop, ...] = ()
 
-    def again(self, trouble: Hop, cause: str) -> None:
+    def again(
+        self, trouble: Hop, cause: str, *, action: str = "", way: tuple[Hop, ...] = ()
+    ) -> None:
         """Note what went wrong and pause. Raises when the deadline does not allow another try.
 
-        The error is ``KEYISO_E_SERVICE_UNAVAILABLE`` with every process that was in trouble.
+        The error is ``KEYISO_E_SERVICE_UNAVAILABLE`` with every process that was in trouble, and
+        with the whole way to the last one.
         """
         if not self._troubles or self._troubles[-1] != trouble:
             self._troubles = (*self._troubles[-(limits.HOPS - 2) :], trouble)
         self._made += 1
         pause = self._pause()
         if self._clock.monotonic() + pause >= self._until:
-            raise self._gave_up(cause)
+            raise self._gave_up(cause, action, way or (trouble,))
         if pause:
             self._clock.sleep(pause)
 
@@ -73,11 +76,13 @@ class Attempts:
         longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._made - 2, 16))
         return longest * (0.5 + self._policy.jitter() / 2)
 
-    def _gave_up(self, cause: str) -> NCryptError:
+    def _gave_up(self, cause: str, action: str, way: tuple[Hop, ...]) -> NCryptError:
         waited = f" within {self._policy.deadline:g} s" if self._policy.deadline else ""
+        before = self._troubles[:-1][-(limits.HOPS - len(way)) :] if len(way) < limits.HOPS else ()
         return ncrypt_error(
             Status.KEYISO_E_SERVICE_UNAVAILABLE,
             f"the operation could not be completed{waited}: {cause}",
-            "See `keyiso status`; start the service with `keyiso serve` or your init system.",
-            self._troubles,
+            action
+            or "See `keyiso status`; start the service with `keyiso serve` or your init system.",
+            (*before, *way),
         )

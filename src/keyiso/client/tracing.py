@@ -165,7 +165,8 @@ class _TracedRequest(Request):
             control = super()._connect()
         except (Broken, NCryptError) as error:
             status, note = _verdict(error)
-            self._tell(Span("keyiso", 0, CONNECT, self._since(began), status), began, note)
+            seen = Span(self._settings.service, 0, CONNECT, self._since(began), status)
+            self._tell(seen, began, note)
             raise
         self._tell_connected(control, began)
         return control

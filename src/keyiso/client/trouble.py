@@ -43,8 +43,21 @@ FORGET: Final[Mapping[Trouble, Forget]] = MappingProxyType(
 class Broken(Exception):
     """A try that failed in a way that another try can mend. Never leaves this package."""
 
-    def __init__(self, trouble: Trouble, hop: Hop, cause: str) -> None:
+    def __init__(
+        self,
+        trouble: Trouble,
+        hop: Hop,
+        cause: str,
+        *,
+        action: str = "",
+        way: tuple[Hop, ...] = (),
+    ) -> None:
         super().__init__(cause)
         self.trouble = trouble
         self.hop = hop
+        """What is in trouble."""
         self.cause = cause
+        self.action = action
+        """What can be done about it, if who found it knows."""
+        self.way = way or (hop,)
+        """The processes that found it, this one first; the last one is in trouble."""

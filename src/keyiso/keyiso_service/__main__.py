@@ -78,7 +78,12 @@ def main(arguments: list[str]) -> int:
         identity,
         store,
         workers,
-        Authority(options.system, frozenset(options.manager_uid), frozenset(options.manager_gid)),
+        Authority(
+            options.system,
+            frozenset(options.manager_uid),
+            frozenset(options.manager_gid),
+            frozenset(options.service_uid),
+        ),
         EphemeralKeys(loop, identity, ephemerals, workers, quotas),
         audit,
         uses,
@@ -86,6 +91,8 @@ def main(arguments: list[str]) -> int:
         quotas=quotas,
     )
     service.listen(sockets["control"])
+    if "passport" in sockets:
+        service.listen_for_passport(sockets["passport"])
     loop.run()
     uses.tell_all()
     store.close()
@@ -132,6 +139,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--system", action="store_true")
     parser.add_argument("--manager-uid", type=int, action="append", default=[])
     parser.add_argument("--manager-gid", type=int, action="append", default=[])
+    parser.add_argument("--service-uid", type=int, action="append", default=[])
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     return parser.parse_args(arguments)
 

@@ -23,6 +23,8 @@ class Authority:
     """Serves every user; otherwise only the user it runs as, and root."""
     manager_uids: frozenset[int]
     manager_gids: frozenset[int]
+    service_uids: frozenset[int] = frozenset()
+    """Of services of keyiso that ask for applications."""
 
     def admit(self, peer: Peer) -> None:
         """Raise ``KEYISO_E_PEER_REFUSED`` for a user that this instance does not serve."""
@@ -54,6 +56,13 @@ class Authority:
                 Status.NTE_PERM,
                 f"uid {peer.uid} does not manage this keyiso, nor its event log",
                 "Do it as root or as a member of the group keyiso.",
+            )
+
+    def check_serves_others(self, peer: Peer) -> None:
+        """Raise ``NTE_PERM`` for who is no service of keyiso that asks for applications."""
+        if peer.uid not in self.service_uids:
+            raise ncrypt_error(
+                Status.NTE_PERM, f"uid {peer.uid} runs no service of keyiso and asks for itself"
             )
 
     def default_access(self, scope: Scope, owner: int) -> tuple[AccessEntry, ...]:

@@ -25,7 +25,7 @@ def bindings(
     more = 0
     for client in clients:
         process = client.peer.pid, client.peer.uid
-        names.setdefault(process, client.process)
+        names.setdefault(process, _called(client))
         connections[process] = connections.get(process, 0) + 1
     for worker, instance, answer in channels:
         more += answer.more
@@ -47,3 +47,8 @@ def bindings(
         ),
         more + len(names) - len(shown),
     )
+
+
+def _called(client: Client) -> str:
+    """What a client calls itself, and which service of keyiso asks for it."""
+    return f"{client.process}, by {client.through}" if client.through else client.process

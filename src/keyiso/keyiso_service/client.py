@@ -23,6 +23,8 @@ class Client:
     """Random, 16 bytes: what tells its connection from others at a worker."""
     here: Callable[[], bool]
     """The connection is still open, so that somebody wants an answer."""
+    through: str = ""
+    """The service of keyiso that asks for it; empty for one that asks itself."""
 
 
 def hash_of_group(secret: bytes) -> bytes:

@@ -22,12 +22,13 @@ from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.key_uses import KeyUses
 from keyiso.keyiso_service.passport import Passport
 from keyiso.keyiso_service.property_changes import PropertyChanges
+from keyiso.keyiso_service.served_clients import handlers_for_passport, served_peer
 from keyiso.keyiso_service.terms import LEVELS, check_provider
 from keyiso.keyiso_service.watching import Watching
 from keyiso.keyiso_service.workers import Workers, level_of_worker
 from keyiso.names import check_name, printable_name
 from keyiso.quotas import Quotas
-from keyiso.server.connection import DONE, Connection, Endpoint, WithDescriptor
+from keyiso.server.connection import DONE, Connection, Endpoint, Handler, WithDescriptor
 from keyiso.server.identity import Identity
 from keyiso.server.link import Link
 from keyiso.server.listener import Listener
@@ -74,6 +75,7 @@ from keyiso.wire.control import (
 from keyiso.wire.link import EVERYBODY, AddChannel, GetWorkerImportKey, Load
 from keyiso.wire.messages import Call
 from keyiso.wire.passport import PASSPORT_FEATURE
+from keyiso.wire.passport_services import BindFor, ServedOperation
 from keyiso.wire.results import Done, Isolation, Opened, PropertyValue, WorkerImportKey
 
 
@@ -117,30 +119,7 @@ class KeyIsoService:
         """Serve applications on the control socket."""
         endpoint = Endpoint(
             operations=ControlOperation,
-            handlers={
-                Bind: self._bind,
-                Attach: self._attach,
-                OpenKey: self._open_key,
-                OpenEphemeral: self._open_ephemeral,
-                FindKey: self._find_key,
-                CreateKey: self._create_key,
-                GetImportKey: self._get_import_key,
-                ImportKey: self._import_key,
-                DeleteKey: self._delete_key,
-                ReleaseEphemeral: self._release_ephemeral,
-                EnumKeys: self._enum_keys,
-                SetProperty: self._set_property,
-                GetProperty: self._get_property,
-                SetAccess: self._set_access,
-                AwaitChange: self._await_change,
-                GetServiceStatus: self._status,
-                GetIsolation: self._get_isolation,
-                ReportProviderFailure: self._report_provider_failure,
-                SetEventChannel: self._set_event_channel,
-                GetEventChannels: self._get_event_channels,
-                GetBindings: self._get_bindings,
-                **self._passport.handlers,
-            },
+            handlers=self._handlers(),
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=self._authority.admit,
             closed=self._client_ended,
@@ -148,6 +127,45 @@ class KeyIsoService:
         )
         run_coroutine(self._changes.finish_revocations(), _leave)
         return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
+
+    def listen_for_passport(self, listening: socket.socket) -> Listener:
+        """Serve the applications that Passport's services serve."""
+        endpoint = Endpoint(
+            operations=ServedOperation,
+            handlers={BindFor: self._bind_for, **handlers_for_passport(self._handlers())},
+            frame_bytes=limits.CONTROL_FRAME_BYTES,
+            admit=self._authority.check_serves_others,
+            closed=self._client_ended,
+            passes_descriptors=True,
+            features=(PASSPORT_FEATURE,),
+        )
+        return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
+
+    def _handlers(self) -> dict[type, Handler]:
+        return {
+            Bind: self._bind,
+            Attach: self._attach,
+            OpenKey: self._open_key,
+            OpenEphemeral: self._open_ephemeral,
+            FindKey: self._find_key,
+            CreateKey: self._create_key,
+            GetImportKey: self._get_import_key,
+            ImportKey: self._import_key,
+            DeleteKey: self._delete_key,
+            ReleaseEphemeral: self._release_ephemeral,
+            EnumKeys: self._enum_keys,
+            SetProperty: self._set_property,
+            GetProperty: self._get_property,
+            SetAccess: self._set_access,
+            AwaitChange: self._await_change,
+            GetServiceStatus: self._status,
+            GetIsolation: self._get_isolation,
+            ReportProviderFailure: self._report_provider_failure,
+            SetEventChannel: self._set_event_channel,
+            GetEventChannels: self._get_event_channels,
+            GetBindings: self._get_bindings,
+            **self._passport.handlers,
+        }
 
     # --- sessions ------------------------------------------------------------------------------
 
@@ -158,6 +176,23 @@ class KeyIsoService:
                 Status.NTE_INVALID_PARAMETER,
                 f"a client group has {limits.CLIENT_GROUP_BYTES} bytes",
             )
+        self._note_client(connection, call.operation.process, hash_of_group(secret))
+        return Bound(connection.peer.uid, self._workers.channels)
+
+    def _bind_for(self, connection: Connection, call: Call[BindFor]) -> Done:
+        peer = served_peer(connection.take_descriptor())
+        if connection.state is not None:
+            raise ncrypt_error(Status.KEYISO_E_PROTOCOL, "the connection is bound already")
+        self._authority.admit(peer)
+        connection.stand_for(peer)
+        # Its ephemeral keys would be of no group: none can be made through a service.
+        group = self._random(limits.CLIENT_GROUP_BYTES)
+        self._note_client(connection, call.operation.process, group, connection.client_service)
+        return DONE
+
+    def _note_client(
+        self, connection: Connection, process: str, group: bytes, through: str = ""
+    ) -> None:
         if connection.state is None:
             connection_id = self._random(limits.CONNECTION_ID_BYTES)
         else:
@@ -165,14 +200,14 @@ class KeyIsoService:
             connection_id = connection.state.connection_id
         connection.state = Client(
             connection.peer,
-            printable_name(call.operation.process)[: limits.HOP_TEXT_BYTES],
-            hash_of_group(secret),
+            printable_name(process)[: limits.HOP_TEXT_BYTES],
+            group,
             connection_id,
             lambda: connection.open,
+            printable_name(through),
         )
         self._clients[connection_id] = connection.state
         self._ephemerals.client_came(connection.state)
-        return Bound(connection.peer.uid, self._workers.channels)
 
     async def _attach(self, connection: Connection, call: Call[Attach]) -> WithDescriptor:
         """Give the client one end of a socket pair, and a worker the other."""

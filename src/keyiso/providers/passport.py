@@ -79,7 +79,7 @@ _FIXED: Final = {
 
 def get_key_storage_interface(provider_name: str, flags: int) -> KeyStorageFunctionTable:
     """The provider's entry function."""
-    return PassportProvider(bind_process(os.environ)).function_table()
+    return PassportProvider(bind_process(os.environ, service="passport")).function_table()
 
 
 class PassportContext(ProviderContext):

@@ -137,6 +137,27 @@ class Connection:
             raise ncrypt_error(Status.KEYISO_E_PROTOCOL, "the message came without its descriptor")
         return self._stream.descriptors.popleft()
 
+    def stand_for(self, peer: Peer) -> None:
+        """From now on it is the connection of somebody else, whom the process at its other end
+        serves: what it takes is that one's. Raises ``KEYISO_E_LIMIT`` for a user who has too many.
+        """
+        shares, before = self._shares, self.peer.uid
+        _count(shares.half_sent, peer.uid, self._half_sent)
+        try:
+            shares.connections.take(peer.uid)
+        except NCryptError:
+            _count(shares.half_sent, peer.uid, -self._half_sent)
+            raise
+        self.peer = peer
+        shares.connections.give_back(before)
+        _count(shares.half_sent, before, -self._half_sent)
+
+    def duplicate(self) -> int:
+        """A descriptor of the connection; who gets it can ask the kernel who the peer is. The
+        caller owns it.
+        """
+        return self._stream.duplicate()
+
     def fail(self, call: Call[Any], error: NCryptError) -> None:
         """Answer a call with an error, and with every process that it came through."""
         self._endpoint.failed(self, call, error)

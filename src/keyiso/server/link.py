@@ -8,7 +8,7 @@ repeated here: the application's client is the one place that repeats (architect
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -40,18 +40,34 @@ _RECONNECT_SECONDS: Final = 0.002
 the pause keeps a service that ends at once from keeping this one busy."""
 
 
+class _Asked(NamedTuple):
+    """A call that is under way."""
+
+    operation: Operation[Any]
+    promise: Promise[Any]
+    telling: Telling | None
+    hops: tuple[Hop, ...]
+
+
+def _nothing(link: "Link") -> None:
+    """Nobody needs to know."""
+
+
 class Link:
-    """A connection to the service that listens at a path."""
+    """A connection to the service that listens at a path; or one that somebody has made, which is
+    not made again.
+    """
 
     def __init__(
         self,
         loop: Loop,
         service: str,
-        path: Path,
+        place: Path | socket.socket,
         *,
         peer_service: str,
         frame_bytes: int,
-        connected: Callable[["Link"], None],
+        connected: Callable[["Link"], None] = _nothing,
+        passes_descriptors: bool = False,
     ) -> None:
         self.peer_service = peer_service
         """What listens there, for the chain of an error."""
@@ -61,15 +77,20 @@ class Link:
         """What the peer can be asked besides what every version can."""
         self._loop = loop
         self._service = service
-        self._path = path
+        self._path = place if isinstance(place, Path) else None
         self._frame_bytes = frame_bytes
         self._connected = connected
+        self._passes_descriptors = passes_descriptors
+        self._wanted = True
         self._next_call = 0
-        self._waiting: dict[int, tuple[Operation[Any], Promise[Any], Telling | None]] = {}
+        self._waiting: dict[int, _Asked] = {}
         self._until_ready: Promise[None] = Promise()
         self._stream: Stream | None = None
         self._session: Session
-        self._connect()
+        if isinstance(place, Path):
+            self._connect(place)
+        else:
+            self._greet(place)
 
     @property
     def ready(self) -> bool:
@@ -77,9 +98,26 @@ class Link:
         return self.peer_instance is not None
 
     async def when_ready(self) -> None:
-        """Wait until the peer, perhaps its next process, can be asked."""
+        """Wait until the peer, perhaps its next process, can be asked. Raises ``KEYISO_E_STALE``
+        when there will be none.
+        """
         while not self.ready:
             await self._until_ready
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._wanted = False
+        if self._stream is not None:
+            self._stream.close()
+        self._until_ready.break_with(self._lost(()))
+
+    def take_descriptor(self) -> int:
+        """The descriptor that came with the last answer; the caller owns it. Raises
+        ``KEYISO_E_PROTOCOL`` when none came.
+        """
+        if self._stream is None or not self._stream.descriptors:
+            raise RemoteProtocolError(f"{self.peer_service} sent no descriptor")
+        return self._stream.descriptors.popleft()
 
     def call(
         self,
@@ -112,24 +150,34 @@ class Link:
                 socket.close(unsent)
             promise.break_with(error)
             return promise
-        self._waiting[call_id] = (operation, promise, telling)
+        self._waiting[call_id] = _Asked(operation, promise, telling, hops)
         self._stream.write(frame, descriptors)
         return promise
 
-    def _connect(self) -> None:
+    def _connect(self, path: Path) -> None:
+        if not self._wanted:
+            return
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.setblocking(False)  # who has a full backlog holds nobody else up
         try:
-            connection.connect(str(self._path))
+            connection.connect(str(path))
         except OSError:
             connection.close()
-            self._loop.call_later(_RETRY_SECONDS, self._connect)
-            return
+            self._connect_later(path, _RETRY_SECONDS)
+        else:
+            self._greet(connection)
+
+    def _connect_later(self, path: Path, seconds: float) -> None:
+        self._loop.call_later(seconds, lambda: self._connect(path))
+
+    def _greet(self, connection: socket.socket) -> None:
         self._session = Session(Role.CLIENT, client_decoder(), frame_bytes=self._frame_bytes)
         self._stream = Stream(
             self._loop,
             connection,
             received=self._received,
             closed=self._closed,
+            passes_descriptors=self._passes_descriptors,
             most_unsent=limits.LINK_BUFFER_BYTES,
             # Answers are read in any case: were neither end to read while it has something to
             # write, both would wait for each other.
@@ -154,32 +202,38 @@ class Link:
                 waiting, self._until_ready = self._until_ready, Promise()
                 waiting.keep(None)
             case Return():
-                operation, promise, telling = self._waiting.pop(message.call_id)
-                if telling is not None:
-                    telling.add(message.spans)
-                promise.keep(result_of(operation, message))
+                asked = self._answered(message)
+                asked.promise.keep(result_of(asked.operation, message))
             case Failure():
-                _, promise, telling = self._waiting.pop(message.call_id)
-                if telling is not None:
-                    telling.add(message.spans)
-                promise.break_with(
+                self._answered(message).promise.break_with(
                     ncrypt_error(message.status, message.cause, message.action, message.chain)
                 )
             case Refusal():
                 raise RemoteProtocolError(message.cause)
 
+    def _answered(self, message: Return | Failure) -> "_Asked":
+        asked = self._waiting.pop(message.call_id)
+        if asked.telling is not None:
+            asked.telling.add(message.spans)
+        return asked
+
     def _closed(self) -> None:
         was_ready, self.peer_instance = self.ready, None
         self._stream = None
         waiting, self._waiting = self._waiting, {}
-        for _, promise, _ in waiting.values():
-            promise.break_with(self._lost(()))
-        # Who never said welcome may never say it: that is not asked again and again.
-        self._loop.call_later(_RECONNECT_SECONDS if was_ready else _RETRY_SECONDS, self._connect)
+        for asked in waiting.values():
+            asked.promise.break_with(self._lost(asked.hops))
+        if self._path is None:
+            self._until_ready.break_with(self._lost(()))
+        else:
+            # Who never said welcome may never say it: that is not asked again and again.
+            self._connect_later(self._path, _RECONNECT_SECONDS if was_ready else _RETRY_SECONDS)
 
     def _lost(self, hops: tuple[Hop, ...]) -> NCryptError:
         return ncrypt_error(
             Status.KEYISO_E_STALE,
             f"{self.peer_service} is not reachable or ended while it was asked",
+            f"See `keyiso status`; `keyiso service start {self.peer_service}` starts it if somebody"
+            " has stopped it.",
             chain=(*hops, Hop(self.peer_service, 0, "not reachable")) if hops else (),
         )

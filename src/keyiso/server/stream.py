@@ -85,6 +85,10 @@ class Stream:
         else:
             self._count_unsent()
 
+    def duplicate(self) -> int:
+        """Another descriptor of the socket. Raises ``OSError`` when there is none to be had."""
+        return os.dup(self._socket.fileno())
+
     def read(self, on: bool) -> None:
         """Read what comes, or leave it to wait."""
         self.reading = on

@@ -54,13 +54,15 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
         os.set_inheritable(descriptor, False)  # it is held by this process, and by no other one
     quotas = usable_quotas(options.limit)
     try:
-        keyiso, trustlet = _users(options)
+        keyiso, trustlet, passport = _users(options)
     except KeyError as error:
         print(
-            f"keyiso serve: there is no user {error.args[0]}. Make both with:\n"
+            f"keyiso serve: there is no user {error.args[0]}. Make all three with:\n"
             "  useradd --system --user-group --no-create-home --shell /usr/sbin/nologin keyiso\n"
             "  useradd --system --user-group --no-create-home --shell /usr/sbin/nologin"
-            " keyiso-trustlet",
+            " keyiso-trustlet\n"
+            "  useradd --system --user-group --no-create-home --shell /usr/sbin/nologin"
+            " keyiso-passport",
             file=sys.stderr,
         )
         return EXIT_USAGE
@@ -83,6 +85,7 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
         vbs_once=once,
         keyiso=keyiso,
         trustlet=trustlet,
+        passport=passport,
         manager_uids=_manager_uids(options),
         manager_gids=() if keyiso is None else (keyiso.gid,),
         journal=options.journal,
@@ -109,7 +112,12 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
     supervisor.hear(beats)
     supervisor.start()
     loop.run()
-    for path in (instance.control_socket, instance.supervisor_socket, instance.notify_socket):
+    for path in (
+        instance.control_socket,
+        instance.passport_socket,
+        instance.supervisor_socket,
+        instance.notify_socket,
+    ):
         path.unlink(missing_ok=True)
     return 0
 
@@ -123,11 +131,15 @@ def _once_per_boot(instance: Instance) -> bool:
     return enrolment is not None and enrolment.unseal == "once-per-boot"
 
 
-def _users(options: argparse.Namespace) -> tuple[User | None, User | None]:
+def _users(options: argparse.Namespace) -> tuple[User | None, User | None, User | None]:
     """Different users for the services when root starts a system instance."""
     if not options.system or os.geteuid() != 0:
-        return None, None
-    return User.named(options.keyiso_user), User.named(options.trustlet_user)
+        return None, None, None
+    return (
+        User.named(options.keyiso_user),
+        User.named(options.trustlet_user),
+        User.named(options.passport_user),
+    )
 
 
 def _manager_uids(options: argparse.Namespace) -> tuple[int, ...]:
@@ -162,6 +174,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     parser.add_argument("--keyiso-user", default="keyiso")
     parser.add_argument("--trustlet-user", default="keyiso-trustlet")
+    parser.add_argument("--passport-user", default="keyiso-passport")
     return parser.parse_args(arguments)
 
 

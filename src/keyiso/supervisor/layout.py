@@ -75,9 +75,7 @@ def keep_file(path: Path, hexadecimal: bytes) -> None:
 
 def listen_at(path: Path, *, mode: int, user: User | None = None) -> socket.socket:
     """A listening socket at a path, open to whom the mode says. An old one is replaced."""
-    listening = _bound_at(path, socket.SOCK_STREAM, mode, user)
-    listening.listen(limits.BACKLOG)
-    return listening
+    return _bound_at(path, socket.SOCK_STREAM, mode, user)
 
 
 def receive_at(path: Path, *, mode: int) -> socket.socket:
@@ -87,22 +85,24 @@ def receive_at(path: Path, *, mode: int) -> socket.socket:
 
 def _bound_at(path: Path, kind: socket.SocketKind, mode: int, user: User | None) -> socket.socket:
     path.unlink(missing_ok=True)
-    listening = socket.socket(socket.AF_UNIX, kind)
+    bound = socket.socket(socket.AF_UNIX, kind)
     try:
-        # Closed to everybody until owner and mode are right.
+        # Closed to everybody until it listens, and owner and mode are right.
         mask = os.umask(0o777)
         try:
-            listening.bind(os.fspath(path))
+            bound.bind(os.fspath(path))
         finally:
             os.umask(mask)
+        if kind == socket.SOCK_STREAM:
+            bound.listen(limits.BACKLOG)
         if user is not None:
             os.chown(path, user.uid, user.gid)
         path.chmod(mode)
     except OSError as error:
-        listening.close()
+        bound.close()
         raise ncrypt_error(
             Status.KEYISO_E_SERVICE_UNAVAILABLE,
             f"cannot listen at {path}: {error.strerror}",
             "Check the directory's owner, or set KEYISO_HOME or XDG_RUNTIME_DIR.",
         ) from None
-    return listening
+    return bound

@@ -28,6 +28,7 @@ class ServiceSettings:
     """Start their workers with the instance, rather than when one is first asked for."""
     keyiso: User | None = None
     trustlet: User | None = None
+    passport: User | None = None
     """Users of the services; None: whoever the supervisor is."""
     manager_uids: Sequence[int] = ()
     manager_gids: Sequence[int] = ()
@@ -43,6 +44,7 @@ def service_specs(instance: Instance, settings: ServiceSettings) -> tuple[Servic
     if vbs and settings.vbs_once:
         vbs = (*vbs, f"vbs-{SPARE}", f"vbs-{SPARE}-{GENERATOR}")
     control = listen_at(instance.control_socket, mode=0o666 if instance.system else 0o600)
+    served = listen_at(instance.keyiso_socket, mode=0o600, user=settings.passport)
     service = ServiceSpec(
         "keyiso",
         "keyiso.keyiso_service",
@@ -57,9 +59,10 @@ def service_specs(instance: Instance, settings: ServiceSettings) -> tuple[Servic
             *(("--system",) if instance.system else ()),
             *(f"--manager-uid={uid}" for uid in settings.manager_uids),
             *(f"--manager-gid={gid}" for gid in settings.manager_gids),
+            f"--service-uid={_uid(settings.passport)}",
             *_lowered(settings),
         ),
-        {"control": control.detach()},
+        {"control": control.detach(), "passport": served.detach()},
         settings.keyiso,
         instance.notify_socket,
     )
@@ -67,7 +70,38 @@ def service_specs(instance: Instance, settings: ServiceSettings) -> tuple[Servic
         service,
         *(_software_worker(instance, settings, name) for name in software),
         *(_pair(instance, settings, name) for name in vbs),
+        *_passport(instance, settings),
     )
+
+
+def _passport(instance: Instance, settings: ServiceSettings) -> Iterable[ServiceSpec]:
+    """Passport's two services: applications ask the first, that the second, and that KeyIso."""
+    for name, module, place, upstream in (
+        ("passport", "service", instance.passport_socket, instance.container_socket),
+        (
+            "passport-container",
+            "container_service",
+            instance.container_socket,
+            instance.keyiso_socket,
+        ),
+    ):
+        is_first = place == instance.passport_socket
+        mode = 0o666 if is_first and instance.system else 0o600
+        listening = listen_at(place, mode=mode, user=settings.passport)
+        yield ServiceSpec(
+            name,
+            f"keyiso.passport.{module}",
+            (
+                f"--service={name}",
+                f"--upstream={upstream}",
+                *(("--system",) if instance.system else ()),
+                *_lowered(settings),
+            ),
+            {"clients": listening.detach()},
+            settings.passport,
+            instance.notify_socket,
+            on_demand=not instance.system,  # somebody who logs on need not wait for their start
+        )
 
 
 def _names(level: str, workers: int) -> tuple[str, ...]:
@@ -118,8 +152,11 @@ def _pair(instance: Instance, settings: ServiceSettings, name: str) -> ServiceSp
 
 
 def _of_every_worker(settings: ServiceSettings, name: str) -> Iterable[str]:
-    uid = os.geteuid() if settings.keyiso is None else settings.keyiso.uid
-    return (f"--service={name}", f"--keyiso-uid={uid}", *_lowered(settings))
+    return (f"--service={name}", f"--keyiso-uid={_uid(settings.keyiso)}", *_lowered(settings))
+
+
+def _uid(user: User | None) -> int:
+    return os.geteuid() if user is None else user.uid
 
 
 def _link(instance: Instance, settings: ServiceSettings, name: str) -> int:

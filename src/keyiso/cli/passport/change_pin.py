@@ -25,7 +25,7 @@ def command(pin_stdin: bool) -> None:
     the PIN, a new key for logons is made.
     """
     harden_process()
-    binding, source = bind_process(os.environ), pins(stdin=pin_stdin)
+    binding, source = bind_process(os.environ, service="passport"), pins(stdin=pin_stdin)
 
     def change(old: Pin, attempt_id: bytes) -> bool:
         _check(binding, old, attempt_id)

@@ -34,7 +34,7 @@ def command(reset_key: Path | None, pin_stdin: bool) -> None:
     """
     harden_process()
     public_key = b"" if reset_key is None else read_public_key(reset_key)
-    binding = bind_process(os.environ)
+    binding = bind_process(os.environ, service="passport")
     _check_new(binding)
     question = PinQuestion(description="Your first PIN for keyiso", prompt="New PIN")
     with pins(stdin=pin_stdin).new(question) as pin:

@@ -28,7 +28,7 @@ def command(yes: bool, user: str | None, pin_stdin: bool) -> None:
     if not yes and not sys.stdin.isatty():
         raise click.UsageError("Nobody can be asked here: use --yes to lose the keys.")
     harden_process()
-    binding, owner = bind_process(os.environ), uid_named(user)
+    binding, owner = bind_process(os.environ, service="passport"), uid_named(user)
     get_container(binding, owner)
     whose = "your PIN" if user is None else f"the PIN of {printable(user)}"
     if not yes:

@@ -31,7 +31,7 @@ def command(file: Path | None, remove: bool, pin_stdin: bool) -> None:
         raise click.UsageError("Name the file of a public recovery key, or use --remove.")
     harden_process()
     reset_key = b"" if file is None else read_public_key(file)
-    binding, source = bind_process(os.environ), pins(stdin=pin_stdin)
+    binding, source = bind_process(os.environ, service="passport"), pins(stdin=pin_stdin)
     state = with_right_pin(
         binding,
         source,

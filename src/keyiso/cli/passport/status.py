@@ -23,7 +23,7 @@ def command(user: str | None, as_json: bool) -> None:
     No PIN is needed.
     """
     try:
-        state = get_container(bind_process(os.environ), uid_named(user))
+        state = get_container(bind_process(os.environ, service="passport"), uid_named(user))
     except NCryptError as error:
         if error.status != Status.NTE_NOT_FOUND:
             raise

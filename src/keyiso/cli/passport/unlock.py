@@ -38,7 +38,7 @@ def command(answer: BinaryIO | None, user: str | None, pin_stdin: bool) -> None:
     if answer is not None and pin_stdin and answer.name == "<stdin>":
         raise click.UsageError("Standard input brings the PIN or the answer, not both.")
     harden_process()
-    binding, owner = bind_process(os.environ), uid_named(user)
+    binding, owner = bind_process(os.environ, service="passport"), uid_named(user)
     if answer is None:
         _print_request(binding, owner)
         return

@@ -1,0 +1,68 @@
+"""The process of a Passport service."""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from keyiso.clock import SystemClock
+from keyiso.errors import NCryptError
+from keyiso.quotas import Quotas
+from keyiso.server.heartbeat import start_heartbeat
+from keyiso.server.identity import Identity, new_identity
+from keyiso.server.loop import Loop
+from keyiso.server.startup import (
+    StartupError,
+    harden_process,
+    inherited_sockets,
+    stop_on_signals,
+    usable_quotas,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceProcess:
+    """What a service finds when it starts."""
+
+    loop: Loop
+    identity: Identity
+    quotas: Quotas
+    upstream: Path
+    """Where the next service of the chain listens."""
+    system: bool
+    """Every user is served."""
+
+
+def start_service(
+    arguments: list[str], service: Callable[[ServiceProcess], Callable[[socket.socket], Any]]
+) -> int:
+    """Serve until this process is asked to end. Returns its exit code."""
+    options = _parse(arguments)
+    try:
+        sockets = inherited_sockets()
+        harden_process()
+        quotas = usable_quotas(options.limit)
+    except (StartupError, NCryptError, OSError) as error:
+        print(f"keyiso {options.service}: {error}", file=sys.stderr)
+        return 1
+    loop = Loop(SystemClock())
+    stop_on_signals(loop, loop.stop)
+    start_heartbeat(loop, os.environ)
+    identity = new_identity(options.service)
+    process = ServiceProcess(loop, identity, quotas, options.upstream, options.system)
+    service(process)(sockets["clients"])
+    loop.run()
+    return 0
+
+
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="keyiso.passport")
+    parser.add_argument("--service", required=True)
+    parser.add_argument("--upstream", type=Path, required=True)
+    parser.add_argument("--system", action="store_true")
+    parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
+    return parser.parse_args(arguments)
