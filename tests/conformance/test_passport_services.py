@@ -116,11 +116,9 @@ def test_root_is_no_service_either(system: SystemInstance, world: World) -> None
         "root",
         SERVICE
         + """
-from keyiso.wire.messages import Refusal
 answers = []
 for place in (instance.container_socket, instance.keyiso_socket):
     with raw_client.RawClient.at(place) as client:
-        client.send(raw_client.message(raw_client.Hello(1, 1, "root")))
         answers.append(client.receive().status)
 tell(answers)
 """,

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyiso.client.binding import bind_process
 from keyiso.client.passport import get_container, reset_pin, try_pin
+from keyiso.client.passport_reset import request_reset, unlock_pin
+from keyiso.crypto.container_copy import answer_reset, decode_reset
 from keyiso.crypto.pin import Pin
 from keyiso.status import Status
 from keyiso.wire.passport import MakePinKey
@@ -36,12 +39,16 @@ from keyiso.client.passport import (
     create_passport_key, enrol_pin, find_passport_key, get_container, reset_pin, sign_with_pin,
     try_pin,
 )
+from keyiso.client.passport_reset import request_reset, set_reset_key, unlock_pin
 from keyiso.client.retry import RetryPolicy
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_seal import PinTerms, seal_pin
 from keyiso.crypto.signatures import NO_PADDING
 from keyiso.wire.control import Attach, OpenKey
-from keyiso.wire.passport import AttemptPin, ChangePin, EnrolPin, MakePinKey, ResetPin, SealedPin
+from keyiso.wire.passport import (
+    AttemptPin, ChangePin, EnrolPin, MakePinKey, RequestReset, ResetPin, SealedPin, SetResetKey,
+    UnlockPin,
+)
 
 RIGHT, WRONG, NEW = "482915", "573926", "684037"
 binding = bind_process(os.environ, service="passport")
@@ -81,10 +88,12 @@ def test_nobody_else_asks_for_a_users_container(world: World, service: str) -> N
 # What is stale is not asked for again: that would hide, until a deadline, who is not refused.
 binding = bind_process(os.environ, policy=RetryPolicy(deadline=0), service="{service}")
 alice, attempt_id, sealed = {uid_of(ALICE)}, os.urandom(16), SealedPin(b"k" * 32, b"s" * 177)
-purposes = "enrol", "verify", "change", "new"
+purposes = "enrol", "verify", "change", "new", "reset-key"
 tell([
     outcome(lambda: get_container(binding, alice)),
     outcome(lambda: reset_pin(binding, pin(NEW), alice)),
+    outcome(lambda: request_reset(binding, alice)),
+    outcome(lambda: unlock_pin(binding, pin(NEW), b"answer", alice)),
     *[
         outcome(lambda: binding.control(operation))
         for operation in (
@@ -93,13 +102,16 @@ tell([
             AttemptPin(alice, attempt_id, sealed, "none"),
             ChangePin(alice, attempt_id, sealed, sealed),
             ResetPin(alice, attempt_id, sealed),
+            SetResetKey(alice, attempt_id, sealed, b"k" * 32),
+            RequestReset(alice),
+            UnlockPin(alice, attempt_id, sealed, b"answer"),
         )
     ],
 ])
 """,
     )
 
-    assert told == ["NTE_PERM"] * 10
+    assert told == ["NTE_PERM"] * 16
 
 
 def test_wrong_pins_of_one_user_are_not_counted_for_another(world: World) -> None:
@@ -161,6 +173,33 @@ def test_root_sees_and_resets_and_has_no_pin(world: World) -> None:
     tried = "[outcome(lambda: try_pin(binding, pin(text))) for text in (RIGHT, NEW)]"
     told = world.run(ALICE, PASSPORT + f"tell([*{tried}, {sign}])")
     assert told == ["NTE_INCORRECT_PASSWORD", None, "NTE_BAD_DATA"]
+
+
+def test_root_unlocks_with_an_answer_and_sets_no_reset_key(world: World) -> None:
+    """The reset key is the user's choice; then root, who has it answered, has keys kept."""
+    binding, bob = bind_process(os.environ, service="passport"), uid_of(BOB)
+    reset_key = X25519PrivateKey.generate()
+    public = reset_key.public_key().public_bytes_raw()
+    key = 'find_passport_key(binding, "of a day")'
+    sign = f'outcome(lambda: len(sign_with_pin(binding, pin(NEW), {key}, b"d" * 32, NO_PADDING)))'
+
+    with fails(Status.NTE_PERM):
+        binding.control(MakePinKey(bob, "reset-key", os.urandom(16)))
+    with fails(Status.NTE_NOT_SUPPORTED):
+        request_reset(binding, bob)
+    set_key = f'set_reset_key(binding, pin(RIGHT), bytes.fromhex("{public.hex()}"))'
+    make = 'create_passport_key(binding, pin(RIGHT), "of a day")'
+    asked_by_bob = world.run(
+        BOB, PASSPORT + f"{set_key}\n{make}\ntell(request_reset(binding).hex())"
+    )
+    asked = request_reset(binding, bob)
+    with fails(Status.NTE_BAD_DATA):
+        answer = answer_reset(bytes.fromhex(asked_by_bob), reset_key)
+        unlock_pin(binding, Pin(bytearray(b"684037")), answer, bob)
+    unlock_pin(binding, Pin(bytearray(b"684037")), answer_reset(asked, reset_key), bob)
+
+    assert decode_reset(asked).owner == bob
+    assert world.run(BOB, PASSPORT + f"tell({sign})") == 64
 
 
 def test_containers_are_files_of_the_trustlets_user(system: SystemInstance) -> None:

@@ -127,7 +127,12 @@ DEEP_RESET: dict[Outcome, bytes] = {RecursionError: b"\1\x94" + ASKED[2:] + NEST
 
 PARSERS = [
     Parser("a reset request", decode_reset, [ASKED, *DEEP_RESET.values()], STORED, DEEP_RESET),
-    Parser("a reset request, answered", lambda data: answer_reset(data, RESET), [ASKED], STORED),
+    Parser(
+        "a reset request, answered",
+        lambda data: answer_reset(data, RESET),
+        [ASKED],
+        STORED | statuses(Status.NTE_BAD_KEY),
+    ),
     Parser(
         "a reset answer",
         lambda data: open_reset(data, WORKER, ASKED),

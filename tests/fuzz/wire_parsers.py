@@ -112,9 +112,13 @@ from keyiso.wire.passport import (
     GetContainer,
     MakePinKey,
     PinKey,
+    RequestReset,
     ResetPin,
+    ResetRequested,
     SealedPin,
+    SetResetKey,
     Ticket,
+    UnlockPin,
 )
 from keyiso.wire.results import (
     Done,
@@ -159,6 +163,9 @@ PASSPORT: list[Operation[Any]] = [
     ChangePin(1000, b"a" * 16, SEALED_PIN, SEALED_PIN),
     ResetPin(1000, b"a" * 16, SEALED_PIN),
     GetContainer(1000),
+    SetResetKey(1000, b"a" * 16, SEALED_PIN, b"k" * 32),
+    RequestReset(1000),
+    UnlockPin(1000, b"a" * 16, SEALED_PIN, b"answer" * 20),
 ]
 
 OPERATIONS: dict[str, list[Operation[Any]]] = {
@@ -266,6 +273,7 @@ RESULTS: list[tuple[Operation[Any], Any]] = [
     (MakePinKey(1000, "new", b"a" * 16), PinKey(b"c" * 16, b"k" * 32)),
     (AttemptPin(1000, b"a" * 16, SEALED_PIN, "use"), Ticket(b"t" * 16)),
     (GetContainer(1000), ContainerState(b"c" * 16, "software", 5, 0, False, ("rollback",))),
+    (RequestReset(1000), ResetRequested(b"r" * 200)),
     (GetChannels(-1), ChannelHolders((ChannelHolder(1000, 4711, "nginx", 2),), 3)),
     (TakeUses(), Uses((KeyUse(b"k" * 16, "Sign", 3),), (FAILED_USE,), 1)),
     (SignBatch(1, (b"d" * 32,), Padding()), Signatures((b"s" * 64,))),

@@ -6,9 +6,11 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from keyiso.crypto.container_copy import answer_reset, open_reset
-from keyiso.crypto.container_secret import container_secret
+from keyiso.crypto import container_copy
+from keyiso.crypto.container_copy import answer_reset, decode_reset
+from keyiso.crypto.hand_carried import seal_message
 from keyiso.crypto.pin_policy import PinPolicy
+from keyiso.crypto.recovery import recovery_fingerprint
 from keyiso.status import Status
 from keyiso.tpm.capabilities import handles, lockout_state
 from keyiso.tpm.constants import TPM_HT
@@ -82,46 +84,104 @@ def test_a_reset_without_keys_ends_them(setting: Setting) -> None:
         secret.unwrap_key(b"k" * 16, wrapped)
 
 
-def test_a_reset_with_the_secret_of_another_protector_keeps_keys(setting: Setting) -> None:
-    for _ in range(3):
+RESET_KEY = X25519PrivateKey.generate()
+PUBLIC = RESET_KEY.public_key().public_bytes_raw()
+
+
+def give_reset_key(setting: Setting) -> None:
+    setting.container.set_reset_key(next(IDS), pin(RIGHT), PUBLIC)
+
+
+def answer(setting: Setting) -> bytes:
+    return answer_reset(setting.container.request_reset(), RESET_KEY)
+
+
+def test_who_has_the_reset_key_has_a_pin_set_and_keys_kept(setting: Setting) -> None:
+    with fails(Status.NTE_NOT_SUPPORTED):
+        setting.container.request_reset()
+    give_reset_key(setting)
+    for _ in range(SCHEDULE.attempts):
         with fails(Status.NTE_INCORRECT_PASSWORD):
             setting.container.verify(next(IDS), pin(WRONG))
-    with fails(Status.NTE_VALIDATION_FAILED):  # the history is kept too
-        setting.container.reset(pin(RIGHT), setting.secret)
-    setting.container.reset(pin(NEW), setting.secret)
+    with fails(Status.NTE_AUTHENTICATION_IGNORED):
+        setting.container.verify(next(IDS), pin(RIGHT))
+    setting.container.unlock(next(IDS), pin(NEW), answer(setting))
 
-    assert setting.container.verify(next(IDS), pin(NEW)) == setting.secret
     assert setting.container.status().attempts_left == SCHEDULE.attempts
+    assert setting.container.verify(next(IDS), pin(NEW)) == setting.secret
+    with fails(Status.NTE_INCORRECT_PASSWORD):
+        setting.container.verify(next(IDS), pin(RIGHT))
 
 
-def test_who_has_the_reset_key_keeps_keys_and_nobody_else(setting: Setting) -> None:
-    reset_key, worker = X25519PrivateKey.generate(), X25519PrivateKey.generate()
+def test_only_the_answer_to_the_last_request_is_good_and_once(setting: Setting) -> None:
+    give_reset_key(setting)
+    asked, attempt_id = setting.container.request_reset(), next(IDS)
+    foreign = seal_message(setting.secret.secret, decode_reset(asked).worker_key, b"another")
+    old = answer_reset(asked, RESET_KEY)
+    newest = answer(setting)
+    for refused in (old, foreign, b"", newest[:-1], newest[:-1] + bytes([newest[-1] ^ 1])):
+        with fails(Status.NTE_BAD_DATA):
+            setting.container.unlock(next(IDS), pin(NEW), refused)
+    assert setting.container.verify(next(IDS), pin(RIGHT)) == setting.secret
+    for _ in range(2):  # under the same id: its answer was lost
+        setting.container.unlock(attempt_id, pin(NEW), newest)
+    with fails(Status.NTE_BAD_DATA):
+        setting.container.unlock(next(IDS), pin(RIGHT), newest)
+    assert setting.container.verify(next(IDS), pin(NEW)) == setting.secret
+
+
+def test_an_answer_with_another_secret_sets_nothing(setting: Setting) -> None:
+    """Anybody who saw the request can make one."""
+    give_reset_key(setting)
+    asked = setting.container.request_reset()
+    worker_key, info = decode_reset(asked).worker_key, container_copy._answer_info(asked)
+    with fails(Status.NTE_BAD_DATA) as caught:
+        setting.container.unlock(next(IDS), pin(NEW), seal_message(bytes(32), worker_key, info))
+    assert "the secret of another container" in caught.value.cause
+    assert setting.container.verify(next(IDS), pin(RIGHT)) == setting.secret
+
+
+def test_a_pin_that_is_set_meanwhile_ends_the_request(setting: Setting) -> None:
+    give_reset_key(setting)
+    late = answer(setting)
+    setting.container.change(next(IDS), pin(RIGHT), pin(NEW))
+    with fails(Status.NTE_BAD_DATA):
+        setting.container.unlock(next(IDS), pin("795148"), late)
+    late = answer(setting)
+    setting.container.reset(pin(RIGHT))  # a new secret has a new copy
+    with fails(Status.NTE_BAD_DATA):
+        setting.container.unlock(next(IDS), pin(NEW), late)
+    setting.container.unlock(next(IDS), pin(NEW), answer(setting))
+    secret = setting.container.verify(next(IDS), pin(NEW))
+    assert secret != setting.secret
+
+
+def test_an_answer_is_not_used_up_by_a_pin_that_cannot_be_set(setting: Setting) -> None:
+    give_reset_key(setting)
+    good = answer(setting)
+    for refused in ("111111", RIGHT):  # simple, and in the history
+        with fails(Status.NTE_VALIDATION_FAILED):
+            setting.container.unlock(next(IDS), pin(refused), good)
+    setting.container.unlock(next(IDS), pin(NEW), good)
+
+
+def test_a_reset_key_is_set_with_the_pin_and_taken_away_with_it(setting: Setting) -> None:
+    with fails(Status.NTE_INCORRECT_PASSWORD):
+        setting.container.set_reset_key(next(IDS), pin(WRONG), PUBLIC)
+    for no_key in (b"k" * 31, bytes(32)):
+        with fails(Status.NTE_BAD_DATA):
+            setting.container.set_reset_key(next(IDS), pin(RIGHT), no_key)
+    assert setting.container.status().reset_key == b""
+    give_reset_key(setting)
+    assert setting.container.status().reset_key == recovery_fingerprint(PUBLIC)
+    late = answer(setting)
+    setting.container.set_reset_key(next(IDS), pin(RIGHT), b"")
+    assert setting.container.status().reset_key == b""
+    with fails(Status.NTE_BAD_DATA) as caught:
+        setting.container.unlock(next(IDS), pin(NEW), late)
+    assert "no request waits" in caught.value.cause
     with fails(Status.NTE_NOT_SUPPORTED):
-        setting.container.reset_request(worker.public_key().public_bytes_raw())
-    directory = setting.directory.parent / "with a reset key"
-    directory.mkdir()
-    container = opened_container(directory, setting.swtpm.socket if setting.swtpm else None)
-    secret = container.enrol(
-        1000,
-        pin(RIGHT),
-        PinPolicy(),
-        SCHEDULE,
-        reset_key=reset_key.public_key().public_bytes_raw(),
-    )
-    asked = container.reset_request(worker.public_key().public_bytes_raw())
-    kept = open_reset(answer_reset(asked, reset_key), worker, asked)
-    container.reset(pin(NEW), kept)
-
-    assert container.verify(next(IDS), pin(NEW)) == secret
-    forged = container_secret(secret.container_id, b"known to somebody, 32 bytes long")
-    with fails(Status.NTE_BAD_DATA):
-        container.reset(pin(RIGHT), forged)
-    assert container.verify(next(IDS), pin(NEW)) == secret
-    container.reset(pin(RIGHT))  # a new secret has a new copy
-    asked = container.reset_request(worker.public_key().public_bytes_raw())
-    with fails(Status.NTE_BAD_DATA):
-        container.reset(pin(NEW), kept)
-    container.reset(pin(NEW), open_reset(answer_reset(asked, reset_key), worker, asked))
+        setting.container.request_reset()
 
 
 def test_an_enrolled_container_is_not_enrolled_again(setting: Setting) -> None:
@@ -199,6 +259,19 @@ def test_the_tpm_holds_one_index_and_counts_nothing_itself(with_tpm: Setting) ->
     with with_tpm.swtpm.opened() as tpm:
         assert len(handles(tpm, TPM_HT.NV_INDEX)) == 1
         assert lockout_state(tpm).failures == 0
+
+
+def test_an_answer_keeps_keys_whose_index_is_gone_from_the_tpm(with_tpm: Setting) -> None:
+    give_reset_key(with_tpm)
+    assert with_tpm.swtpm
+    with with_tpm.swtpm.opened() as tpm:
+        (index,) = handles(tpm, TPM_HT.NV_INDEX)
+    with_tpm.swtpm.tool("tpm2_nvundefine", hex(index), "-C", "o")
+    with fails(Status.KEYISO_E_TPM_PIN_INDEX):
+        with_tpm.container.verify(next(IDS), pin(RIGHT))
+    with_tpm.container.unlock(next(IDS), pin(NEW), answer(with_tpm))
+
+    assert with_tpm.container.verify(next(IDS), pin(NEW)) == with_tpm.secret
 
 
 def test_what_is_stored_shows_neither_pin_nor_secret(setting: Setting) -> None:

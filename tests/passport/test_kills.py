@@ -7,9 +7,11 @@ from collections import Counter
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
+from keyiso.crypto.container_copy import answer_reset
 from keyiso.tpm.pin_sealed import decode_pin_sealed
-from tests.passport.conftest import NEW, RIGHT, SCHEDULE, WRONG, Setting, Worker
+from tests.passport.conftest import NEW, RIGHT, SCHEDULE, WRONG, Setting, Worker, pin
 
 IDS = (number.to_bytes(16) for number in itertools.count(1))
 IS_WRONG = "NTE_INCORRECT_PASSWORD"
@@ -104,6 +106,40 @@ def test_an_enrolment_that_is_killed_is_whole_or_was_not(setting: Setting) -> No
             setting.swtpm.tool("tpm2_nvundefine", index_of(setting), "-C", "o")
         if answer != "killed":
             break
+
+
+def test_an_unlock_that_is_killed_is_whole_or_was_not(setting: Setting) -> None:
+    """And repeating it ends it. The keys are kept, and wrong PINs forgotten, wherever that was."""
+    reset_key, worker = X25519PrivateKey.generate(), setting.worker()
+    setting.container.set_reset_key(
+        next(IDS), pin(RIGHT), reset_key.public_key().public_bytes_raw()
+    )
+    old = RIGHT
+    for kill_at in itertools.count(0, 9 if setting.swtpm else 1):
+        for _ in range(3):
+            assert run(worker, setting, next(IDS), WRONG) == IS_WRONG
+        answer = answer_reset(setting.container.request_reset(), reset_key)
+        new = f"4829{kill_at:04}7"
+        job = msgspec.structs.replace(setting.job(next(IDS), new), answer=answer)
+        worker.begin(msgspec.structs.replace(job, kill_at=kill_at))
+        ended = worker.answer()
+        if ended == "killed":
+            setting.clear_up()
+            is_done = {0: True, 3: False}[wrong_so_far(setting)]
+            if kill_at % 2:  # otherwise nobody uses the PIN before this is repeated
+                secret = setting.container.verify(next(IDS), pin(new if is_done else old))
+                assert secret == setting.secret
+            worker.begin(job)
+            assert worker.answer() == "right"
+        assert wrong_so_far(setting) == 0
+        assert run(worker, setting, next(IDS), old) == IS_WRONG
+        assert setting.container.verify(next(IDS), pin(new)) == setting.secret
+        if ended != "killed":
+            break
+        old = new
+    assert kill_at >= (40 if setting.swtpm else 10)
+    if setting.swtpm:
+        assert setting.swtpm.tool("tpm2_getcap", "handles-nv-index").count("0x") == 1
 
 
 def test_processes_at_once_are_counted_exactly(setting: Setting) -> None:

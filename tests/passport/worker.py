@@ -46,6 +46,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Enrol the PIN."""
     new_pin: str = ""
     """Change the PIN to it; empty to verify."""
+    answer: bytes = b""
+    """Set the PIN with this answer to a request for a reset."""
     kill_at: int = -1
     """The step, from 0."""
 
@@ -93,6 +95,8 @@ def do(job: Job) -> str:
     try:
         if job.enrols:
             container.enrol(1000, _pin(job.pin), PinPolicy(history=3), LockSchedule(30, (60,)))
+        elif job.answer:
+            container.unlock(job.attempt_id, _pin(job.pin), job.answer)
         elif job.new_pin:
             container.change(job.attempt_id, _pin(job.pin), _pin(job.new_pin))
         else:

@@ -13,6 +13,7 @@ from keyiso.crypto.container_copy import (
     seal_copy,
 )
 from keyiso.crypto.container_secret import ContainerSecret
+from keyiso.crypto.recovery import recovery_fingerprint
 from keyiso.status import Status
 from tests.conformance.statuses import fails
 
@@ -25,7 +26,13 @@ def public(key: X25519PrivateKey) -> bytes:
 
 
 def request(**changes: object) -> bytes:
-    made = ResetRequest(public(WORKER), SECRET.container_id, seal_copy(SECRET, public(RESET)))
+    made = ResetRequest(
+        public(WORKER),
+        SECRET.container_id,
+        1000,
+        recovery_fingerprint(public(RESET)),
+        seal_copy(SECRET, public(RESET)),
+    )
     return encode_reset(msgspec.structs.replace(made, **changes))
 
 
@@ -44,8 +51,10 @@ def test_nobody_else_opens_a_copy_or_an_answer() -> None:
         with fails(Status.NTE_BAD_DATA):
             open_reset(answer, key, asked)
     for key in (OTHER, WORKER):
-        with fails(Status.NTE_BAD_DATA):
+        with fails(Status.NTE_BAD_KEY):
             answer_reset(asked, key)
+        with fails(Status.NTE_BAD_DATA):
+            answer_reset(request(reset_key=recovery_fingerprint(public(key))), key)
 
 
 def test_a_copy_is_its_containers_and_an_answer_its_requests() -> None:
@@ -54,6 +63,11 @@ def test_a_copy_is_its_containers_and_an_answer_its_requests() -> None:
     answer = answer_reset(request(), RESET)
     with fails(Status.NTE_BAD_DATA):
         open_reset(answer, WORKER, request())
+    asked = request()
+    with fails(Status.NTE_BAD_DATA):
+        open_reset(
+            answer_reset(asked, RESET), WORKER, asked.replace(b"\xcd\x03\xe8", b"\xcd\x03\xe9")
+        )
 
 
 @pytest.mark.parametrize(

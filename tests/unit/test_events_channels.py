@@ -24,7 +24,7 @@ OPERATIONAL, KEY_MANAGEMENT = Channel.OPERATIONAL, Channel.KEY_MANAGEMENT
 VBS = (13, 14, 15, 20, 25, 26)
 """Those about isolation."""
 
-KEYS = (21, 22, 1001, 1002, 1003)
+KEYS = (21, 22, 1001, 1002, 1003, 1006)
 """Those of the KeyMgmt channel, two about keys and three about Passport containers."""
 
 

@@ -256,31 +256,32 @@ NUMBERS = {
         " ReleaseEphemeral EnumKeys GetServiceStatus SetProperty GetProperty SetAccess AwaitChange"
         " GetIsolation _ _ ReportProviderFailure SetEventChannel GetEventChannels"
         " GetBindings MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
+        " SetResetKey RequestReset UnlockPin"
     ),
     "passport service": (
         "Bind _ _ _ FindKey CreateKey _ _ DeleteKey _ EnumKeys _ SetProperty GetProperty SetAccess"
         " _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
-        " _ _ _ _ _ _ _ SignHash"
+        " SetResetKey RequestReset UnlockPin _ SignHash"
     ),
     "container service": (
         "_ _ _ _ FindKey CreateKey _ _ DeleteKey _ EnumKeys _ SetProperty GetProperty SetAccess"
         " _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
-        " _ _ _ _ _ _ BindFor SignHash"
+        " SetResetKey RequestReset UnlockPin BindFor SignHash"
     ),
     "served": (
         "_ Attach OpenKey _ FindKey CreateKey _ _ DeleteKey _ EnumKeys _ SetProperty GetProperty"
         " SetAccess _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
-        " _ _ _ _ _ _ BindFor"
+        " SetResetKey RequestReset UnlockPin BindFor"
     ),
     "channel": "Ping Sign Release Decrypt Derive Encipher Decipher ExportPrivate SignBatch",
     "link": (
         "AddChannel Load Generate Import GetWorkerImportKey Revoke GetWorkerStatus Authenticate"
         " RenewLease SealProperty OpenProperty ChangeAccess TakeUses GetWorkerIsolation"
         " GetChannels _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin"
-        " GetContainer"
+        " GetContainer SetResetKey RequestReset UnlockPin"
     ),
     "pair": "ShareRoots",
-    "supervision": "GetSupervisorStatus Stop ReplacePairs",
+    "supervision": "GetSupervisorStatus Stop ReplacePairs StopService StartService",
 }
 """What each number on the wire means, from 1; nothing has the number of a ``_``. A process that
 was not restarted yet knows the old numbers, so none ever changes."""

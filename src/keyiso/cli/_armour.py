@@ -11,6 +11,8 @@ from keyiso.status import Status
 
 REQUEST = "KEYISO RECOVERY REQUEST"
 ANSWER = "KEYISO RECOVERY ANSWER"
+PASSPORT_REQUEST = "KEYISO PASSPORT REQUEST"
+PASSPORT_ANSWER = "KEYISO PASSPORT ANSWER"
 
 
 def armoured(data: bytes, label: str) -> str:

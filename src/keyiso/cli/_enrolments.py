@@ -9,6 +9,7 @@ import click
 from keyiso.backup.enrolment_file import read_enrolment_file
 from keyiso.backup.files import new_file
 from keyiso.backup.ownership import acting_as_owner, check_is_ours
+from keyiso.cli._fingerprints import fingerprint_text
 from keyiso.cli._output import printable
 from keyiso.client.binding import trusted_uids
 from keyiso.client.supervision import replace_pairs, supervisor_status
@@ -122,11 +123,6 @@ def take_up(instance: Instance, enrolment: Enrolment) -> None:
             "keyiso is running, and uses this when it is started again; where it has got roots in"
             " this boot already, after a restart of the machine."
         )
-
-
-def fingerprint_text(fingerprint: bytes) -> str:
-    """A recovery key, as people compare it."""
-    return f"SHA256:{fingerprint.hex()}"
 
 
 def recovery_text(enrolment: Enrolment) -> str:

@@ -249,3 +249,6 @@ def _location(name: str) -> KeyLocation:
 
 def _of(owner: int | None, uid: int) -> int:
     return uid if owner is None else owner
+
+
+sealed, until_done = _sealed, _until_done

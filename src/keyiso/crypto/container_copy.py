@@ -1,9 +1,10 @@
 """A container's secret for the day on which the PIN is forgotten: under a reset key.
 
-The *reset key* is made on another machine; a container has its public half. The secret's *copy* is
-under HPKE to it. To reset a PIN and keep the keys, a trustlet sends the copy with a key of its own
-as a *request*; where the private reset key is, the copy is opened and sealed to the trustlet's key,
-as an *answer*. That proves nothing about who made it: the container compares what it brings.
+The *reset key* is a recovery key: it is made on another machine, and a container has its public
+half. The secret's *copy* is under HPKE to it. To reset a PIN and keep the keys, a trustlet sends
+the copy with a key of its own as a *request*; where the private reset key is, the copy is opened
+and sealed to the trustlet's key, as an *answer*. That proves nothing about who made it: the
+container compares what it brings.
 
 Each of the three begins with a version byte, 1.
 """
@@ -22,6 +23,9 @@ from keyiso.crypto.hand_carried import (
     seal_message,
     unusable,
 )
+from keyiso.crypto.recovery import recovery_fingerprint
+from keyiso.errors import ncrypt_error
+from keyiso.status import Status
 
 _MESSAGES: Final = Messages(limits.RESET_BYTES)
 
@@ -32,6 +36,10 @@ class ResetRequest(msgspec.Struct, frozen=True, array_like=True):
     worker_key: bytes
     """X25519, 32 bytes; for this one answer."""
     container_id: bytes
+    owner: int
+    """The user's uid, for who is asked."""
+    reset_key: bytes
+    """The fingerprint of the reset key."""
     copy: bytes
 
 
@@ -60,10 +68,16 @@ def decode_reset(data: bytes) -> ResetRequest:
 def answer_reset(data: bytes, reset_key: X25519PrivateKey) -> bytes:
     """The answer to a request's bytes: the secret, for nobody but the trustlet that asked.
 
-    Raises ``NTE_BAD_DATA`` and ``NTE_BAD_VER`` for what is no request, or one that was changed, or
-    one for another reset key.
+    Raises ``NTE_BAD_DATA`` and ``NTE_BAD_VER`` for what is no request, or one that was changed, and
+    ``NTE_BAD_KEY`` for one to another reset key.
     """
     request = decode_reset(data)
+    known_by = recovery_fingerprint(reset_key.public_key().public_bytes_raw())
+    if request.reset_key != known_by:
+        raise ncrypt_error(
+            Status.NTE_BAD_KEY,
+            f"the container's reset key is {request.reset_key.hex()}, and this is {known_by.hex()}",
+        )
     secret = _MESSAGES.opened(request.copy, reset_key, _copy_info(request.container_id), "copy")
     return seal_message(secret, request.worker_key, _answer_info(data))
 

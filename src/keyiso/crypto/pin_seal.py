@@ -22,8 +22,9 @@ _PADDED_BYTES: Final = 1 + limits.PIN_CHARACTERS
 SEALED_BYTES: Final = 1 + KEY_BYTES + _PADDED_BYTES + TAG_BYTES
 """What every sealed PIN has."""
 
-Purpose = Literal["enrol", "verify", "change", "new"]
-"""``change`` is the old PIN of a change, ``new`` the PIN that a change or a reset sets."""
+Purpose = Literal["enrol", "verify", "change", "new", "reset-key"]
+"""``change`` is the old PIN of a change, ``new`` the PIN that a change or a reset sets,
+``reset-key`` the PIN for setting a reset key."""
 
 
 class PinTerms(msgspec.Struct, frozen=True, array_like=True):

@@ -197,7 +197,7 @@ PIN_RESET: Final = _of_container(
     1003,
     Channel.KEY_MANAGEMENT,
     Level.INFORMATION,
-    "the PIN of a Passport container was reset, and its keys are lost",
+    "the PIN of a Passport container was reset without the old one",
 )
 CONTAINER_LOCKED: Final = _of_container(
     1004, Channel.OPERATIONAL, Level.ERROR, "a Passport container was locked after wrong PINs"
@@ -208,6 +208,12 @@ PIN_INDEX_LOST: Final = _of_container(
     Level.ERROR,
     "the TPM's PIN index of a Passport container is missing, or it or the TPM is another one",
     "Status",
+)
+RESET_KEY_SET: Final = _of_container(
+    1006,
+    Channel.KEY_MANAGEMENT,
+    Level.INFORMATION,
+    "it was set who can have the PIN of a Passport container reset while keys are kept",
 )
 
 EVENT_TYPES: Final[Mapping[int, EventType]] = MappingProxyType(
@@ -236,6 +242,7 @@ EVENT_TYPES: Final[Mapping[int, EventType]] = MappingProxyType(
             PIN_RESET,
             CONTAINER_LOCKED,
             PIN_INDEX_LOST,
+            RESET_KEY_SET,
         )
     }
 )

@@ -271,10 +271,11 @@ class Audit:
         state: ContainerState,
         trace: str,
         error: NCryptError | None = None,
+        more: Values = MappingProxyType({}),
     ) -> None:
         """Something became of a user's container, with the error that it came with."""
         values = _container_values(client, state.container_id, owner, state.protector)
-        self._write(kind, client, trace, values, error)
+        self._write(kind, client, trace, values, error, more)
 
     def pin_index_lost(self, client: Client, owner: int, trace: str, error: NCryptError) -> None:
         """The TPM does not keep a user's PIN any more. Each attempt finds that: it is recorded

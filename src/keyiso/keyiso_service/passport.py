@@ -15,6 +15,7 @@ from keyiso.events.records import (
     PIN_CHANGED,
     PIN_ENROLLED,
     PIN_RESET,
+    RESET_KEY_SET,
     EventType,
 )
 from keyiso.keyiso_service.access import ROOT_UID, Authority
@@ -33,8 +34,12 @@ from keyiso.wire.passport import (
     GetContainer,
     MakePinKey,
     PinKey,
+    RequestReset,
     ResetPin,
+    ResetRequested,
+    SetResetKey,
     Ticket,
+    UnlockPin,
 )
 
 _INDEX_LOST: Final = (Status.KEYISO_E_TPM_PIN_INDEX, Status.KEYISO_E_TPM_CHANGED)
@@ -58,6 +63,9 @@ class Passport:
                 ChangePin: self._change,
                 ResetPin: self._reset,
                 GetContainer: self._get_container,
+                SetResetKey: self._set_reset_key,
+                RequestReset: self._request_reset,
+                UnlockPin: self._unlock,
             }
         )
 
@@ -97,7 +105,7 @@ class Passport:
     async def _reset(self, connection: Connection, call: Call[ResetPin]) -> ContainerState:
         client = bound_client(connection)
         _check_may_reset(client, call.operation.owner)
-        return await self._changed(client, call, PIN_RESET)
+        return await self._changed(client, call, PIN_RESET, keys="lost")
 
     async def _get_container(
         self, connection: Connection, call: Call[GetContainer]
@@ -107,19 +115,49 @@ class Passport:
             self._authority.check_manages_instance(client.peer)
         return await self._ask(client, call, call.operation)
 
+    async def _set_reset_key(
+        self, connection: Connection, call: Call[SetResetKey]
+    ) -> ContainerState:
+        client, owner = bound_client(connection), call.operation.owner
+        _check_is_owner(client, owner)
+        try:
+            state = await self._ask(client, call, call.operation)
+        except NCryptError as error:
+            await self._note_lock(client, call, error)
+            raise
+        more = {"reset_key": state.reset_key.hex()}
+        self._audit.container(client, RESET_KEY_SET, owner, state, call.trace, more=more)
+        return state
+
+    async def _request_reset(
+        self, connection: Connection, call: Call[RequestReset]
+    ) -> ResetRequested:
+        client = bound_client(connection)
+        _check_may_reset(client, call.operation.owner)
+        return await self._ask(client, call, call.operation)
+
+    async def _unlock(self, connection: Connection, call: Call[UnlockPin]) -> ContainerState:
+        client = bound_client(connection)
+        _check_may_reset(client, call.operation.owner)
+        return await self._changed(client, call, PIN_RESET, keys="kept")
+
     async def _changed(
         self,
         client: Client,
-        call: Call[EnrolPin] | Call[ChangePin] | Call[ResetPin],
+        call: Call[EnrolPin] | Call[ChangePin] | Call[ResetPin] | Call[UnlockPin],
         kind: EventType,
+        **more: str,
     ) -> ContainerState:
         """Have a container changed, and record that."""
         state = await self._ask(client, call, call.operation)
-        self._audit.container(client, kind, call.operation.owner, state, call.trace)
+        self._audit.container(client, kind, call.operation.owner, state, call.trace, more=more)
         return state
 
     async def _note_lock(
-        self, client: Client, call: Call[AttemptPin] | Call[ChangePin], error: NCryptError
+        self,
+        client: Client,
+        call: Call[AttemptPin] | Call[ChangePin] | Call[SetResetKey],
+        error: NCryptError,
     ) -> None:
         """Record that a container was locked, if it was the last attempt that failed."""
         if error.status != Status.NTE_INCORRECT_PASSWORD:

@@ -7,7 +7,7 @@ the kernel says, and not the service; what may be asked through it is what the s
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.identifiers import MS_NGC_KEY_STORAGE_PROVIDER
@@ -27,17 +27,10 @@ from keyiso.wire.control import (
     SetProperty,
 )
 from keyiso.wire.messages import Call
-from keyiso.wire.passport import (
-    AttemptPin,
-    ChangePin,
-    EnrolPin,
-    GetContainer,
-    MakePinKey,
-    ResetPin,
-)
+from keyiso.wire.passport import PassportOperation
 
 _OF_A_KEY = (OpenKey, FindKey, DeleteKey, EnumKeys, SetProperty, GetProperty, SetAccess)
-_OF_A_CONTAINER = (MakePinKey, EnrolPin, AttemptPin, ChangePin, ResetPin, GetContainer)
+_OF_A_CONTAINER = get_args(PassportOperation)
 
 
 def served_peer(descriptor: int) -> Peer:

@@ -8,7 +8,7 @@ a socket pair for every key channel, by the KeyIso service.
 import os
 import socket
 from collections.abc import Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, get_args
 
 from keyiso import limits
 from keyiso.crypto.algorithms import takes_long_to_generate
@@ -70,16 +70,7 @@ from keyiso.wire.link import (
     Uses,
 )
 from keyiso.wire.messages import Call
-from keyiso.wire.passport import (
-    PASSPORT_FEATURE,
-    AttemptPin,
-    ChangePin,
-    EnrolPin,
-    GetContainer,
-    MakePinKey,
-    ResetPin,
-    TicketUse,
-)
+from keyiso.wire.passport import PASSPORT_FEATURE, PassportOperation, TicketUse
 from keyiso.wire.results import (
     Done,
     Isolation,
@@ -454,7 +445,7 @@ def _no_passport(connection: Connection, call: Call[Any]) -> Done:
 
 
 _NO_PASSPORT: Final[Mapping[type, Handler]] = dict.fromkeys(
-    (MakePinKey, EnrolPin, AttemptPin, ChangePin, ResetPin, GetContainer), _no_passport
+    get_args(PassportOperation), _no_passport
 )
 
 

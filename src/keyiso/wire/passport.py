@@ -44,6 +44,8 @@ class ContainerState(Result, frozen=True, array_like=True):
     """The PIN must be changed."""
     not_stopped: tuple[str, ...]
     """What this protector does not stop."""
+    reset_key: bytes = b""
+    """The fingerprint of its reset key, 32 bytes; empty for none."""
 
 
 class Ticket(Result, frozen=True, array_like=True):
@@ -101,4 +103,46 @@ class GetContainer(Operation[ContainerState], frozen=True, array_like=True, tag=
     owner: int
 
 
-PassportOperation = MakePinKey | EnrolPin | AttemptPin | ChangePin | ResetPin | GetContainer
+class ResetRequested(Result, frozen=True, array_like=True):
+    """The answer to `RequestReset`."""
+
+    request: bytes
+    """For whoever has the private reset key."""
+
+
+class SetResetKey(Operation[ContainerState], frozen=True, array_like=True, tag=30):
+    """Say who can have the PIN reset while keys are kept. An attempt with the PIN."""
+
+    owner: int
+    attempt_id: bytes
+    pin: SealedPin
+    reset_key: bytes
+    """The public half, X25519, 32 bytes; empty for nobody."""
+
+
+class RequestReset(Operation[ResetRequested], frozen=True, array_like=True, tag=31):
+    """What is to be answered with the reset key; no earlier answer is good any more."""
+
+    owner: int
+
+
+class UnlockPin(Operation[ContainerState], frozen=True, array_like=True, tag=32):
+    """Set another PIN, with the answer to `RequestReset`. Keys are kept, and a lock ends."""
+
+    owner: int
+    attempt_id: bytes
+    pin: SealedPin
+    answer: bytes
+
+
+PassportOperation = (
+    MakePinKey
+    | EnrolPin
+    | AttemptPin
+    | ChangePin
+    | ResetPin
+    | GetContainer
+    | SetResetKey
+    | RequestReset
+    | UnlockPin
+)

@@ -25,7 +25,7 @@ from keyiso.wire.passport import PassportOperation
 from keyiso.wire.results import Done
 
 
-class BindFor(Operation[Done], frozen=True, array_like=True, tag=36):
+class BindFor(Operation[Done], frozen=True, array_like=True, tag=33):
     """Bind as the application that the caller serves: as who has connected the socket that comes
     with the message.
     """
@@ -34,7 +34,7 @@ class BindFor(Operation[Done], frozen=True, array_like=True, tag=36):
     """The application's own word for itself, as in `Bind`."""
 
 
-class SignHash(Operation[Signature], frozen=True, array_like=True, tag=37):
+class SignHash(Operation[Signature], frozen=True, array_like=True, tag=34):
     """Sign with a key of the caller's container."""
 
     provider: str

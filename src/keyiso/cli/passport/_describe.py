@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from keyiso.cli._fingerprints import fingerprint_text
 from keyiso.cli._output import printable
 from keyiso.wire.passport import ContainerState
 
@@ -24,6 +25,7 @@ def container_rows(state: ContainerState) -> list[tuple[str, str | list[str]]]:
         ("Attempts left", str(state.attempts_left)),
         ("Locked", lock),
         ("Expired", "yes: change the PIN" if state.has_expired else "no"),
+        ("Reset key", fingerprint_text(state.reset_key) if state.reset_key else "none"),
         ("Not stopped", [f"- {printable(threat)}" for threat in state.not_stopped] or "-"),
     ]
 
@@ -37,5 +39,6 @@ def container_object(state: ContainerState) -> dict[str, Any]:
         "attempts_left": state.attempts_left,
         "locked_seconds": state.locked_seconds,
         "expired": state.has_expired,
+        "reset_key": fingerprint_text(state.reset_key) if state.reset_key else None,
         "not_stopped": list(state.not_stopped),
     }

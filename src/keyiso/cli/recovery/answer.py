@@ -1,33 +1,18 @@
 """``keyiso recovery answer``."""
 
-import hashlib
-import sys
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
-from keyiso.cli._armour import ANSWER, REQUEST, armoured, read_armoured
-from keyiso.cli._enrolments import fingerprint_text
+from keyiso.cli._answering import answering, confirmed_request
+from keyiso.cli._armour import ANSWER, REQUEST, armoured
 from keyiso.cli._recovery_keys import read_private_key
 from keyiso.crypto.recovery import answer_request, decode_request
-from keyiso.server.startup import harden_process
 
 
 @click.command()
-@click.argument("request", type=click.File("rb"))
-@click.option(
-    "--key",
-    required=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The private recovery key.",
-)
-@click.option(
-    "--password-file",
-    type=click.File("rb"),
-    help="A file whose first line is its password; without it, the terminal is asked.",
-)
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@answering
 def command(request: BinaryIO, key: Path, password_file: BinaryIO | None, yes: bool) -> None:
     """Answer the REQUEST of a restore, on the machine that has the private recovery key.
 
@@ -36,16 +21,10 @@ def command(request: BinaryIO, key: Path, password_file: BinaryIO | None, yes: b
 
     The answer is printed. It opens only in the process that waits for it.
     """
-    if not yes and (request.name == "<stdin>" or not sys.stdin.isatty()):
-        raise click.UsageError("Nobody is asked here: use --yes.")
-    harden_process()
-    asked = read_armoured(request, REQUEST)
-    copies = decode_request(asked).copies
-    known_by = fingerprint_text(hashlib.sha256(asked).digest())
-    click.echo(f"The request's fingerprint is {known_by}", err=True)
-    for copy in copies:
-        click.echo(f"It asks for the machine root {copy.root_id.hex()}", err=True)
-    if not yes:
-        click.confirm("Is this what the restore has printed?", abort=True, err=True)
+    asked = confirmed_request(request, REQUEST, _asks_for, printed_by="the restore", yes=yes)
     private_key = read_private_key(key, password_file)
     click.echo(armoured(answer_request(asked, private_key), ANSWER), nl=False)
+
+
+def _asks_for(request: bytes) -> list[str]:
+    return [f"the machine root {copy.root_id.hex()}" for copy in decode_request(request).copies]

@@ -7,8 +7,8 @@ import click
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyiso import limits
-from keyiso.cli._enrolments import fingerprint_text
 from keyiso.cli._files import check_new, write_output
+from keyiso.cli._fingerprints import fingerprint_text
 from keyiso.cli._output import print_details, printable
 from keyiso.cli._password import password_of
 from keyiso.cli._recovery_keys import private_pem, public_pem

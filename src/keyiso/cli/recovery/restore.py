@@ -1,6 +1,5 @@
 """``keyiso recovery restore``."""
 
-import hashlib
 import sys
 
 import click
@@ -10,7 +9,6 @@ from keyiso.cli._enrolments import (
     changing,
     do_job,
     existing_enrolment,
-    fingerprint_text,
     our_instance,
     pcr_option,
     recovery_text,
@@ -18,6 +16,7 @@ from keyiso.cli._enrolments import (
     take_up,
     tpm_option,
 )
+from keyiso.cli._fingerprints import request_fingerprint
 from keyiso.cli._output import print_details, printable
 from keyiso.tpm.enrolment import encode_enrolment
 from keyiso.tpm.latch import LATCH_PCR
@@ -62,7 +61,6 @@ def command(tpm: str | None, pcrs: tuple[int, ...], system: bool) -> None:
 
 def _have_answered(request: bytes) -> bytes:
     click.echo(armoured(request, REQUEST), nl=False)
-    known_by = fingerprint_text(hashlib.sha256(request).digest())
-    click.echo(f"The request's fingerprint is {known_by}", err=True)
+    click.echo(f"The request's fingerprint is {request_fingerprint(request)}", err=True)
     click.echo("Waiting for the answer.", err=True)
     return read_armoured(sys.stdin.buffer, ANSWER)

@@ -8,12 +8,12 @@ from keyiso.cli._enrolments import (
     changing,
     do_job,
     existing_enrolment,
-    fingerprint_text,
     our_instance,
     recovery_text,
     system_option,
     take_up,
 )
+from keyiso.cli._fingerprints import fingerprint_text
 from keyiso.cli._output import print_details
 from keyiso.cli._recovery_keys import read_public_key
 from keyiso.tpm.enrolment import Enrolment, encode_enrolment

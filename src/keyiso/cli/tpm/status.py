@@ -6,13 +6,13 @@ import click
 
 from keyiso.backup.enrolment_file import read_enrolment_file
 from keyiso.cli._enrolments import (
-    fingerprint_text,
     our_instance,
     recovery_text,
     system_option,
     where,
 )
 from keyiso.cli._exit import error_object, exit_code, print_error
+from keyiso.cli._fingerprints import fingerprint_text
 from keyiso.cli._options import json_option
 from keyiso.cli._output import print_details, print_json, printable
 from keyiso.clock import SystemClock

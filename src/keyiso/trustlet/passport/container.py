@@ -9,14 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from keyiso.clock import Clock
-from keyiso.crypto.container_copy import ResetRequest, encode_reset, seal_copy
+from keyiso.crypto.container_copy import ResetRequest, encode_reset, open_reset, seal_copy
 from keyiso.crypto.container_secret import ContainerSecret, new_container_secret
+from keyiso.crypto.hpke import KEY_BYTES
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_cost import COST_64_KIB, COST_64_MIB, PinCost
 from keyiso.crypto.pin_history import new_history, open_history, seal_history
 from keyiso.crypto.pin_policy import PinPolicy
+from keyiso.crypto.recovery import recovery_fingerprint
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 from keyiso.tpm.pin_sealed import decode_pin_sealed
@@ -47,6 +50,8 @@ class ContainerStatus:
     has_expired: bool
     not_stopped: tuple[str, ...]
     """What this protector does not stop."""
+    reset_key: bytes
+    """Its fingerprint; empty for none."""
 
 
 class Container:
@@ -76,19 +81,17 @@ class Container:
         policy: PinPolicy,
         schedule: LockSchedule,
         *,
-        reset_key: bytes = b"",
         attempt_id: bytes = b"",
     ) -> ContainerSecret:
-        """Set the first PIN; the secret is new. Who has the private half of ``reset_key`` (X25519,
-        32 bytes) can have it reset while keys are kept. Repeating it with the same PIN under the
-        same ``attempt_id`` is safe.
+        """Set the first PIN; the secret is new. Repeating it with the same PIN under the same
+        ``attempt_id`` is safe.
 
         Raises ``NTE_EXISTS`` for a container that has a PIN, ``NTE_VALIDATION_FAILED`` for a PIN
         that breaks the policy.
         """
         policy.check(pin)
         with exclusively(self._files.directory):
-            begun = self._files.record.read()
+            begun = self._record()
             if begun is not None and begun.is_enrolled:
                 if attempt_id and begun.changed_by == attempt_id:
                     return self._verified(begun, attempt_id, pin)
@@ -99,7 +102,6 @@ class Container:
                 policy=policy,
                 schedule=schedule,
                 handles=handles,
-                reset_key=reset_key,
                 changed_by=attempt_id,
             )
             return self._set_first(self._with_handles(record), pin)
@@ -113,12 +115,7 @@ class Container:
         with exclusively(self._files.directory):
             record = self._enrolled()
             secret = self._verified(record, attempt_id, pin)
-            if record.policy.has_expired(record.pin_set_at, self._clock.time()):
-                raise ncrypt_error(
-                    Status.NTE_PASSWORD_CHANGE_REQUIRED,
-                    f"the PIN is older than {record.policy.expiration_days} days",
-                    "Change it.",
-                )
+            self._check_not_expired(record)
             return secret
 
     def change(self, attempt_id: bytes, old: Pin, new: Pin) -> None:
@@ -138,39 +135,66 @@ class Container:
             changed = msgspec.structs.replace(record, history=history, changed_by=attempt_id)
             self._protect(changed, secret, new)
 
-    def reset(self, pin: Pin, kept: ContainerSecret | None = None) -> ContainerSecret:
-        """Set a PIN without the old one. Keys are lost, unless ``kept`` is the container's secret,
-        from the answer to a `reset_request`.
+    def reset(self, pin: Pin) -> ContainerSecret:
+        """Set a PIN without the old one. Keys are lost.
 
-        Raises ``NTE_VALIDATION_FAILED`` as `enrol` does, ``NTE_NOT_FOUND`` as `verify` does, and
-        ``NTE_BAD_DATA`` when this is not the container's secret.
+        Raises ``NTE_VALIDATION_FAILED`` as `enrol` does, ``NTE_NOT_FOUND`` as `verify` does.
         """
         with exclusively(self._files.directory):
             record = self._enrolled()
             record.policy.check(pin)
             record = self._with_handles(record)
-            if kept is None:
-                return self._set_first(msgspec.structs.replace(record, changed_by=b""), pin)
-            kept.check(record.secret_check)
-            history = self._history_with(record, kept, pin)
-            self._protect(
-                msgspec.structs.replace(record, history=history, changed_by=b""), kept, pin
-            )
-            return kept
+            return self._set_first(msgspec.structs.replace(record, changed_by=b""), pin)
 
-    def reset_request(self, worker_key: bytes) -> bytes:
-        """What whoever has the reset key is asked, to be answered to this key (X25519, 32 bytes).
+    def set_reset_key(self, attempt_id: bytes, pin: Pin, reset_key: bytes) -> None:
+        """Who has the private half of this key (X25519, 32 bytes; empty for none) can have the PIN
+        reset while keys are kept. An attempt with the PIN; repeating it is safe.
+
+        Raises what `verify` does, and ``NTE_BAD_DATA`` for what is no such key.
+        """
+        with exclusively(self._files.directory):
+            record = self._enrolled()
+            secret = self._verified(record, attempt_id, pin)
+            self._check_not_expired(record)
+            copy = seal_copy(secret, reset_key) if reset_key else b""
+            self._files.record.write(
+                msgspec.structs.replace(record, reset_key=reset_key, copy=copy, asked=b"")
+            )
+
+    def request_reset(self) -> bytes:
+        """What whoever has the reset key is asked. From now on no earlier answer is good.
 
         Raises ``NTE_NOT_SUPPORTED`` for a container that has no reset key.
         """
-        record = self._enrolled()
-        if not record.copy:
-            raise ncrypt_error(
-                Status.NTE_NOT_SUPPORTED,
-                "the container has no reset key",
-                "Reset the PIN without keeping keys.",
-            )
-        return encode_reset(ResetRequest(worker_key, self._id, record.copy))
+        with exclusively(self._files.directory):
+            record = self._enrolled()
+            if not record.copy:
+                raise ncrypt_error(
+                    Status.NTE_NOT_SUPPORTED,
+                    "the container has no reset key",
+                    "Reset the PIN without keeping keys.",
+                )
+            record = msgspec.structs.replace(record, asked=self._random(KEY_BYTES))
+            self._files.record.write(record)
+            return self._request(record)
+
+    def unlock(self, attempt_id: bytes, pin: Pin, answer: bytes) -> None:
+        """Set a PIN with the answer to the last `request_reset`, which is used up by it. Keys are
+        kept, and a lock ends. Repeating it is safe.
+
+        Raises ``NTE_BAD_DATA`` and ``NTE_BAD_VER`` for what is not that answer, and then
+        ``NTE_VALIDATION_FAILED`` as `change` does.
+        """
+        with exclusively(self._files.directory):
+            record = self._enrolled()
+            if record.changed_by == attempt_id:
+                return
+            secret = self._answered(record, answer)
+            record.policy.check(pin)
+            record = self._with_handles(record)
+            history = self._history_with(record, secret, pin)
+            changed = msgspec.structs.replace(record, history=history, changed_by=attempt_id)
+            self._protect(changed, secret, pin)
 
     def status(self) -> ContainerStatus:
         """Raises ``NTE_NOT_FOUND`` as `verify` does, and what reading the counters does.
@@ -196,6 +220,7 @@ class Container:
                 lock,
                 record.policy.has_expired(record.pin_set_at, self._clock.time()),
                 () if record.tpm else NOT_STOPPED,
+                recovery_fingerprint(record.reset_key) if record.reset_key else b"",
             )
 
     def _set_first(self, record: ContainerRecord, pin: Pin) -> ContainerSecret:
@@ -210,19 +235,17 @@ class Container:
 
     def _protect(self, record: ContainerRecord, secret: ContainerSecret, pin: Pin) -> None:
         """Have the record's protector be a new one, and remove what was before."""
-        record = msgspec.structs.replace(record, pin_set_at=self._clock.time())
+        record = msgspec.structs.replace(record, pin_set_at=self._clock.time(), asked=b"")
         if self._place is None and record.tpm is not None:
             raise _no_tpm()
         if self._place is None:
             protector = make_software_protector(
                 secret, pin, cost=self._software_cost, random=self._random
             )
-            fresh = CountersOnFile(record.schedule.fresh.count, record.schedule.fresh.limit)
-            if not self._files.counters.exists:
-                self._files.counters.write(fresh)
-            self._files.record.write(msgspec.structs.replace(record, software=protector))
-            # Not before: the old PIN must not get new attempts when this process ends here.
-            self._files.counters.write(fresh)
+            # Counters follow: the old PIN must not get new attempts when this process ends here.
+            record = msgspec.structs.replace(record, software=protector, counts_anew=True)
+            self._files.record.write(record)
+            self._with_its_counters(record)
             return
         handle = _unused_handles(record)[0]
         made = self._place.protect(handle, secret, pin, record.schedule)
@@ -268,10 +291,57 @@ class Container:
             raise _no_tpm()
         return TpmPinProtector(self._place.tpm, self._id, record.tpm)
 
+    def _check_not_expired(self, record: ContainerRecord) -> None:
+        if record.policy.has_expired(record.pin_set_at, self._clock.time()):
+            raise ncrypt_error(
+                Status.NTE_PASSWORD_CHANGE_REQUIRED,
+                f"the PIN is older than {record.policy.expiration_days} days",
+                "Change it.",
+            )
+
+    def _request(self, record: ContainerRecord) -> bytes:
+        worker_key = X25519PrivateKey.from_private_bytes(record.asked).public_key()
+        return encode_reset(
+            ResetRequest(
+                worker_key.public_bytes_raw(),
+                self._id,
+                record.owner,
+                recovery_fingerprint(record.reset_key),
+                record.copy,
+            )
+        )
+
+    def _answered(self, record: ContainerRecord, answer: bytes) -> ContainerSecret:
+        """The container's secret. That it is the one is all that an answer proves."""
+        if not record.asked:
+            raise ncrypt_error(
+                Status.NTE_BAD_DATA,
+                "no request waits for an answer: the last one was used, or a PIN was set since",
+                "Make another request.",
+            )
+        worker_key = X25519PrivateKey.from_private_bytes(record.asked)
+        secret = open_reset(answer, worker_key, self._request(record))
+        secret.check(record.secret_check)
+        return secret
+
     def _enrolled(self) -> ContainerRecord:
-        record = self._files.record.read()
+        record = self._record()
         if record is None or not record.is_enrolled:
             raise ncrypt_error(Status.NTE_NOT_FOUND, "the container has no PIN", "Enrol one first.")
+        return record
+
+    def _record(self) -> ContainerRecord | None:
+        record = self._files.record.read()
+        return None if record is None else self._with_its_counters(record)
+
+    def _with_its_counters(self, record: ContainerRecord) -> ContainerRecord:
+        """The record, with its PIN's counters, also when a process ended before they were set."""
+        if not record.counts_anew:
+            return record
+        fresh = record.schedule.fresh
+        self._files.counters.write(CountersOnFile(fresh.count, fresh.limit))
+        record = msgspec.structs.replace(record, counts_anew=False)
+        self._files.record.write(record)
         return record
 
 

@@ -52,10 +52,18 @@ class ContainerRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True
     """The secret for a reset that keeps keys."""
     changed_by: bytes = b""
     """The id of the attempt that changed the PIN, whose answer may have been lost."""
+    asked: bytes = b""
+    """The private key (X25519) that the answer to the last request will be sealed to. Setting a PIN
+    or another reset key ends it: an answer is good once."""
+    counts_anew: bool = False
+    """The PIN was set, and the counters are still those of the PIN before."""
 
     @property
     def is_enrolled(self) -> bool:
         return self.tpm is not None or self.software is not None
+
+    def __repr__(self) -> str:
+        return "<ContainerRecord>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,10 +39,14 @@ from keyiso.wire.passport import (
     GetContainer,
     MakePinKey,
     PinKey,
+    RequestReset,
     ResetPin,
+    ResetRequested,
     SealedPin,
+    SetResetKey,
     Ticket,
     TicketUse,
+    UnlockPin,
 )
 
 T = TypeVar("T")
@@ -79,6 +83,9 @@ class Desk:
                 ChangePin: self._change,
                 ResetPin: self._reset,
                 GetContainer: self._get_container,
+                SetResetKey: self._set_reset_key,
+                RequestReset: self._request_reset,
+                UnlockPin: self._unlock,
             }
         )
 
@@ -153,10 +160,43 @@ class Desk:
         owner = call.operation.owner
         return await self._do(connection, owner, lambda container: _state(container, owner))
 
+    async def _set_reset_key(
+        self, connection: Connection, call: Call[SetResetKey]
+    ) -> ContainerState:
+        operation = call.operation
+
+        def set_reset_key(container: Container) -> ContainerState:
+            container.set_reset_key(operation.attempt_id, pin, operation.reset_key)
+            return _state(container, operation.owner)
+
+        with self._opened(operation.pin, operation, "reset-key") as pin:
+            return await self._do(connection, operation.owner, set_reset_key)
+
+    async def _request_reset(
+        self, connection: Connection, call: Call[RequestReset]
+    ) -> ResetRequested:
+        return ResetRequested(
+            await self._do(
+                connection, call.operation.owner, lambda container: container.request_reset()
+            )
+        )
+
+    async def _unlock(self, connection: Connection, call: Call[UnlockPin]) -> ContainerState:
+        operation = call.operation
+
+        def unlock(container: Container) -> ContainerState:
+            container.unlock(operation.attempt_id, pin, operation.answer)
+            return _state(container, operation.owner)
+
+        with self._opened(operation.pin, operation, "new") as pin:
+            state = await self._do(connection, operation.owner, unlock)
+        self._tickets.end_all_of(operation.owner)
+        return state
+
     def _opened(
         self,
         sealed: SealedPin,
-        operation: EnrolPin | AttemptPin | ChangePin | ResetPin,
+        operation: EnrolPin | AttemptPin | ChangePin | ResetPin | SetResetKey | UnlockPin,
         purpose: Purpose,
     ) -> Pin:
         return self._pin_keys.open(sealed.public_key, sealed.sealed, _terms(operation, purpose))
@@ -192,7 +232,8 @@ class Desk:
 
 
 def _terms(
-    operation: MakePinKey | EnrolPin | AttemptPin | ChangePin | ResetPin, purpose: Purpose
+    operation: MakePinKey | EnrolPin | AttemptPin | ChangePin | ResetPin | SetResetKey | UnlockPin,
+    purpose: Purpose,
 ) -> PinTerms:
     """What a PIN must have been sealed for. Raises ``NTE_INVALID_PARAMETER``."""
     owner, attempt_id = operation.owner, operation.attempt_id
@@ -212,4 +253,5 @@ def _state(container: Container, owner: int) -> ContainerState:
         status.locked_seconds,
         status.has_expired,
         status.not_stopped,
+        status.reset_key,
     )

@@ -22,10 +22,6 @@ class DurableFile(Generic[T]):
         self._path = path
         self._value = value
 
-    @property
-    def exists(self) -> bool:
-        return self._path.exists()
-
     def read(self) -> T | None:
         """The value, or None when there is no file."""
         try:
