@@ -1,6 +1,9 @@
 """What is recorded of containers, and that no PIN is in it, nor in what others see of a process."""
 
+import contextlib
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,13 +24,17 @@ from keyiso.client.passport import (
 from keyiso.crypto.signatures import NO_PADDING
 from keyiso.errors import NCryptError
 from keyiso.status import Status
+from keyiso.trustlet.arming.mappings import regions_of
 from keyiso.wire.control import SetEventChannel
+from tests.child import child
 from tests.conformance.canaries import found
 from tests.conformance.statuses import fails
 from tests.event_log import EventInstance, event_instance
 from tests.passport.conftest import pin
 from tests.passport.link import GENERATOR
 from tests.trace_listener import told_to
+
+SERVICES = ("passport", "passport-container", "keyiso")
 
 FIRST, SECOND, THIRD, WRONG = (f"{name}1-{os.urandom(16).hex()}" for name in "abcd")
 
@@ -40,9 +47,11 @@ class Run:
         self.records = records
         self.errors: list[str] = []
         self.processes: dict[str, bytes] = {}
+        self.memories: dict[str, bytes] = {}
+        """What a core of a service would have in it, after all that."""
 
     def live(self, binding: Binding) -> None:
-        binding.control(SetEventChannel("Operational", 5))
+        bind_process(os.environ).control(SetEventChannel("Operational", 5))
         self._fails(try_pin, binding, pin(FIRST))
         self._fails(enrol_pin, binding, pin("1" * 20))
         enrol_pin(binding, pin(FIRST))
@@ -62,6 +71,9 @@ class Run:
         self._fails(try_pin, binding, pin(THIRD))
         assert find_passport_key(binding, "logon").names_the_same_key(key.header)
         assert get_container(binding).attempts_left == 0
+        if os.geteuid() == 0:
+            pids = self.instance.pids()
+            self.memories = {name: memory_of(pids[name]) for name in SERVICES}
 
     def places(self) -> dict[str, bytes]:
         """Everything that must not have a PIN."""
@@ -90,6 +102,16 @@ def seen_of(instance: EventInstance) -> dict[str, bytes]:
     }
 
 
+def memory_of(pid: int) -> bytes:
+    """All that a process has in its memory."""
+    found = []
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for region in regions_of(pid):
+            with contextlib.suppress(OSError, ValueError, OverflowError):  # the kernel's own
+                found.append(os.pread(memory.fileno(), region.size, region.start))
+    return b"".join(found)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     home = tmp_path_factory.mktemp("told") / "home"
@@ -112,6 +134,32 @@ def test_no_pin_is_in_anything_that_is_written_or_shown(run: Run) -> None:
     assert {f"{GENERATOR} environ", "keyiso cmdline", "this environ"} <= places.keys()
     assert all(places[name] for name in ("journal", "errors", "trace"))
     assert found(pins, places) == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root reads the memory of a service")
+def test_no_pin_is_in_the_memory_of_a_service_that_it_went_through(run: Run) -> None:
+    """It was sealed on its way. In a process that has it, the same search finds it."""
+
+    def pins_in(memory: bytes) -> set[str]:
+        return {
+            name
+            for name in (FIRST, SECOND, THIRD, WRONG)
+            if name.encode() in memory or name.encode("utf-16-le") in memory
+        }
+
+    holding = "import sys; pin = sys.stdin.buffer.readline(); print(flush=True); sys.stdin.read()"
+    with child(
+        [sys.executable, "-c", holding], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdin is not None and holder.stdout is not None
+        holder.stdin.write(FIRST.encode() + b"\n")
+        holder.stdin.flush()
+        holder.stdout.readline()
+        assert pins_in(memory_of(holder.pid)) == {FIRST}
+        holder.stdin.close()
+
+    assert set().union(*map(pins_in, run.memories.values())) == set()
+    assert all(b"keyiso.passport" in run.memories[name] for name in SERVICES[:2])
 
 
 def test_the_search_finds_a_pin(run: Run) -> None:
@@ -137,6 +185,6 @@ def test_a_key_that_was_opened_without_its_pin_is_a_failure_on_record(run: Run) 
     key = find_passport_key(bind_process(os.environ, service="passport"), "logon")
     assert key.location is not None
     with fails(Status.NTE_UI_REQUIRED):
-        bind_process(os.environ, service="passport").open(key.location)
+        bind_process(os.environ).open(key.location)
 
     assert run.instance.event(event_id=3, name="logon")["data"]["Status"] == Status.NTE_UI_REQUIRED
