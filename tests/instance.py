@@ -113,7 +113,9 @@ class RunningInstance:
 
 
 def _has_ended(pidfd: int, seconds: float = 0) -> bool:
-    return bool(select.select([pidfd], [], [], seconds)[0])
+    waiting = select.poll()  # a process with a thousand clients has higher descriptors than select
+    waiting.register(pidfd, select.POLLIN)
+    return bool(waiting.poll(seconds * 1000))
 
 
 def _wait_for_end(pidfd: int) -> None:

@@ -33,7 +33,7 @@ def test_in_the_foreground(instance: RunningInstance, ending: signal.Signals | N
         running = [one["service"] for one in report["processes"] if one["pid"]]
         waiting = [one["service"] for one in report["processes"] if not one["pid"]]
         assert running == ["supervisor", "keyiso", "software-0", "software-generator"]
-        assert waiting == ["vbs-0", "vbs-generator"]
+        assert waiting == ["vbs-0", "vbs-generator", "passport", "passport-container"]
         # The command has become the supervisor.
         assert process_named(report["processes"], "supervisor")["pid"] == server.pid
         assert keyiso("key", "list", "--json").json["keys"][0]["name"] == "web"

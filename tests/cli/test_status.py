@@ -57,10 +57,13 @@ def test_the_same_for_programs(instance: RunningInstance) -> None:
     assert (report["running"], report["clients"]) == (True, 1)
     running = [process for process in report["processes"] if process["pid"]]
     assert {process["service"]: process["pid"] for process in running} == instance.pids()
-    # Pairs for vbs keys, which nobody has asked for yet: as many as there are software workers.
+    # Nobody has asked for them yet: pairs for vbs keys, as many as there are software workers, and
+    # Passport's services.
     waiting = {one["service"] for one in report["processes"] if not one["pid"]}
     software = {one for one in instance.pids() if one.startswith("software-")}
-    assert waiting == {one.replace("software", "vbs") for one in software}
+    pairs = {one.replace("software", "vbs") for one in software}
+    assert waiting == {*pairs, "passport", "passport-container"}
+    assert not any(one["stopped"] for one in report["processes"])
     for process in running:
         assert process["uid"] == os.geteuid()
         assert process["restarts"] == 0

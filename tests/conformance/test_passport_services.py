@@ -5,14 +5,18 @@ Needs root, which starts the services as different users and clients as others.
 """
 
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from keyiso.client.binding import trusted_uids
+from keyiso.client.supervision import start_service, stop_service
 from keyiso.identifiers import MS_KEY_STORAGE_PROVIDER, MS_NGC_KEY_STORAGE_PROVIDER
 from keyiso.status import Status
+from keyiso.supervisor.layout import listen_at
 from tests.conformance.world import (
     ALICE,
     BOB,
@@ -24,6 +28,7 @@ from tests.conformance.world import (
     uid_of,
 )
 from tests.instance import in_use
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users needs root")
 
@@ -139,7 +144,12 @@ listening.listen()
 tcp = socket.create_server(("127.0.0.1", 0))
 tcp_client = socket.create_connection(tcp.getsockname())
 pipe = os.pipe()
+ours, theirs = socket.socketpair()
+client = connected("\\0keyiso test %d" % os.getpid())
+accepted, _ = listening.accept()
 candidates = [
+    ours.fileno(),
+    accepted.fileno(),  # with an application, but not at the Passport service
     connected(control()).fileno(),  # root listens there
     connected(instance.passport_socket).fileno(),
     listening.fileno(),
@@ -152,20 +162,39 @@ tell([served(candidate)[1] for candidate in candidates])
 """,
     )
 
-    assert told == [Status.NTE_INVALID_PARAMETER] * 7
+    assert told == [Status.NTE_INVALID_PARAMETER] * 9
 
 
-def test_a_service_asks_for_who_has_connected_and_for_passport_alone(world: World) -> None:
-    """It has her socket, and neither her PIN nor her other keys."""
-    place = f"\\0keyiso test {os.urandom(8).hex()}"
+@pytest.fixture
+def at_the_passport_service(system: SystemInstance) -> Iterator[socket.socket]:
+    """What listens where applications connect to, in the hands of who has taken that service
+    over.
+    """
+    place = system.instance.passport_socket
+    kept = place.with_name("kept.sock")
+    stop_service(system.instance, trusted_uids(), "passport")
+    try:
+        wait_until(lambda: not system.pid_of("passport"), "the end of the Passport service")
+        place.rename(kept)
+        with listen_at(place, mode=0o666) as listening:
+            yield listening
+    finally:
+        if kept.exists():
+            kept.rename(place)
+        start_service(system.instance, trusted_uids(), "passport")
+        wait_until(lambda: bool(system.pid_of("passport")), "the Passport service")
+
+
+def test_a_service_asks_for_who_is_connected_and_for_passport_alone(
+    world: World, at_the_passport_service: socket.socket
+) -> None:
+    """It has her socket, for as long as she is there, and neither her PIN nor her other keys."""
+    descriptor = at_the_passport_service.fileno()
     code = f"""
 alice, name = {uid_of(ALICE)}, raw_client.units
 software, passport = {MS_KEY_STORAGE_PROVIDER!r}, {MS_NGC_KEY_STORAGE_PROVIDER!r}
-with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
-    listening.bind("{place}")
-    listening.listen()
-    tell("listens")
-    accepted, _ = listening.accept()
+tell("listens")
+accepted, _ = socket.socket(fileno={descriptor}).accept()
 client, bound = served(accepted.fileno())
 again = status_of(client.call_with(BindFor("again"), accepted.fileno()))
 terms = raw_client.terms("mine", owner=alice)
@@ -181,27 +210,53 @@ tell([
         CreateKey(terms),
         Attach(),
         GetContainer({uid_of(BOB)}),
-        MakePinKey({uid_of(BOB)}, "verify", b"a" * 16),
     )],
 ])
+wait()
+try:
+    client.receive()
+except raw_client.Ended:
+    tell(["ended", served(accepted.fileno())[1]])
 """
-    with world.start(PASSPORT, SERVICE + code) as service:
-        assert service.told() == "listens"
-        with world.start(
-            ALICE,
-            f"""
+    visit = f"""
 import socket
 with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as visiting:
-    visiting.connect("{place}")
+    visiting.connect({at_the_passport_service.getsockname()!r})
     tell("connected")
     wait()
-""",
-        ) as victim:
-            assert victim.told() == "connected"
+tell("gone")
+"""
+    with world.start(PASSPORT, SERVICE + code, pass_fds=(descriptor,)) as service:
+        assert service.told() == "listens"
+        with world.start(ALICE, visit) as alice:
+            assert alice.told() == "connected"
             bound, again, answers = service.told()
+            alice.go_on()
+            assert alice.told() == "gone"
+            service.go_on()
+            ended = service.told()
 
     assert (bound, again) == (0, Status.KEYISO_E_PROTOCOL)
-    assert answers == [0, 0, *[Status.NTE_PERM] * 7]
+    assert answers == [0, 0, *[Status.NTE_PERM] * 6]
+    assert ended == ["ended", Status.NTE_INVALID_PARAMETER]
+
+
+@pytest.mark.parametrize("made", ["MakePinKey(1, 'verify', b'a' * 16)", "RequestReset(1)"])
+def test_no_service_says_to_which_key_a_secret_is_sealed(
+    system: SystemInstance, world: World, made: str
+) -> None:
+    """It would be one of its own. An application asks the KeyIso service for that."""
+    for place in (system.instance.passport_socket, system.instance.keyiso_socket):
+        told = world.run(
+            "root" if place == system.instance.passport_socket else PASSPORT,
+            f"""
+from keyiso.wire.passport import MakePinKey, RequestReset
+with raw_client.RawClient.at({str(place)!r}) as client:
+    client.hello()
+    tell(client.call({made}).status)
+""",
+        )
+        assert told == Status.KEYISO_E_PROTOCOL
 
 
 def test_what_a_service_is_not_for_ends_its_connection(world: World) -> None:

@@ -27,6 +27,7 @@ from tests.conformance.world import (
     BOB,
     KEYISO,
     MALLORY,
+    PASSPORT,
     PRELUDE,
     SECONDS,
     TRUSTLET,
@@ -76,14 +77,20 @@ def test_the_services_run_as_different_users(system: SystemInstance) -> None:
     for service, pid in system.pids().items():
         if service == "supervisor":
             continue
-        uid = uid_of(KEYISO if service == "keyiso" else TRUSTLET)
+        uid = uid_of_service(service)
         found = proc_status(pid)
         assert found["Uid"].split() == [str(uid)] * 4, service
         assert found["Groups"].split() == opens_tpm.get(service, []), service
         assert found["NoNewPrivs"] == "1", service
         assert {found[kind] for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb")} == {"0" * 16}
     for one in system.status().processes:
-        assert one.uid == uid_of(KEYISO if one.service == "keyiso" else TRUSTLET)
+        assert one.uid == uid_of_service(one.service)
+
+
+def uid_of_service(service: str) -> int:
+    if service.startswith("passport"):
+        return uid_of(PASSPORT)
+    return uid_of(KEYISO if service == "keyiso" else TRUSTLET)
 
 
 def test_the_roots_are_the_trustlets_alone(system: SystemInstance, world: World) -> None:

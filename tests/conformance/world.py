@@ -65,7 +65,13 @@ class World:
         }
 
     def start(
-        self, user: str, code: str, *, home: Path | None = None, groups: tuple[int, ...] = ()
+        self,
+        user: str,
+        code: str,
+        *,
+        home: Path | None = None,
+        groups: tuple[int, ...] = (),
+        pass_fds: tuple[int, ...] = (),
     ) -> "Process":
         """A process of a user that runs some code after the prelude, and talks in JSON lines."""
         entry = pwd.getpwnam(user)
@@ -77,6 +83,7 @@ class World:
                 user=entry.pw_uid,
                 group=entry.pw_gid,
                 extra_groups=list(groups),
+                pass_fds=pass_fds,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

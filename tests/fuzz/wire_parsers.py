@@ -120,6 +120,7 @@ from keyiso.wire.passport import (
     Ticket,
     UnlockPin,
 )
+from keyiso.wire.passport_services import BindFor, SignHash
 from keyiso.wire.results import (
     Done,
     Isolation,
@@ -141,7 +142,9 @@ from keyiso.wire.supervision import (
     GetSupervisorStatus,
     ProcessStatus,
     ReplacePairs,
+    StartService,
     Stop,
+    StopService,
     SupervisorStatus,
 )
 from tests.fuzz.parser import Outcome, Parser
@@ -223,9 +226,29 @@ OPERATIONS: dict[str, list[Operation[Any]]] = {
         *PASSPORT,
     ],
     "pair": [ShareRoots(b"k" * 32)],
-    "supervision": [GetSupervisorStatus(), Stop(), ReplacePairs()],
+    "supervision": [
+        GetSupervisorStatus(),
+        Stop(),
+        ReplacePairs(),
+        StopService("passport"),
+        StartService("passport"),
+    ],
 }
 """One call of every operation, by the kind of connection."""
+
+for _name in ("passport service", "container service", "served"):
+    OPERATIONS[_name] = [
+        one
+        for one in (
+            *OPERATIONS["control"],
+            BindFor("nginx"),
+            SignHash(
+                *("provider", "user", b"a\0", b"k" * 16, b"f" * 32, b"t" * 16, b"d" * 32),
+                Padding(8, "SHA256", 32),
+            ),
+        )
+        if isinstance(one, UNIONS[_name])
+    ]
 
 WORKER_STATUS = WorkerStatus("software-0", 1, b"i" * 16, 2, 3, 4, 5, 6)
 

@@ -260,18 +260,18 @@ NUMBERS = {
     ),
     "passport service": (
         "Bind _ _ _ FindKey CreateKey _ _ DeleteKey _ EnumKeys _ SetProperty GetProperty SetAccess"
-        " _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
-        " SetResetKey RequestReset UnlockPin _ SignHash"
+        " _ _ _ _ _ _ _ _ _ EnrolPin AttemptPin ChangePin ResetPin GetContainer"
+        " _ _ UnlockPin _ SignHash"
     ),
     "container service": (
         "_ _ _ _ FindKey CreateKey _ _ DeleteKey _ EnumKeys _ SetProperty GetProperty SetAccess"
-        " _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
-        " SetResetKey RequestReset UnlockPin BindFor SignHash"
+        " _ _ _ _ _ _ _ _ _ EnrolPin AttemptPin ChangePin ResetPin GetContainer"
+        " _ _ UnlockPin BindFor SignHash"
     ),
     "served": (
         "_ Attach OpenKey _ FindKey CreateKey _ _ DeleteKey _ EnumKeys _ SetProperty GetProperty"
-        " SetAccess _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
-        " SetResetKey RequestReset UnlockPin BindFor"
+        " SetAccess _ _ _ _ _ _ _ _ _ EnrolPin AttemptPin ChangePin ResetPin GetContainer"
+        " _ _ UnlockPin BindFor"
     ),
     "channel": "Ping Sign Release Decrypt Derive Encipher Decipher ExportPrivate SignBatch",
     "link": (

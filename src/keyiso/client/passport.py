@@ -55,7 +55,7 @@ def get_container(binding: Binding, owner: int | None = None) -> ContainerState:
 
     Raises ``NTE_PERM`` for that of somebody else, unless the caller manages this keyiso.
     """
-    return _until_done(
+    return until_done(
         binding, "GetContainer", lambda request, uid: request.control(GetContainer(_of(owner, uid)))
     )
 
@@ -69,16 +69,16 @@ def enrol_pin(binding: Binding, pin: Pin) -> ContainerState:
     attempt_id = binding.operation_id()
 
     def enrol(request: Request, uid: int) -> ContainerState:
-        sealed = _sealed(request, uid, pin, "enrol", attempt_id)
+        sealed = sealed_pin(request, uid, pin, "enrol", attempt_id)
         return request.control(EnrolPin(uid, attempt_id, sealed))
 
-    return _until_done(binding, "EnrolPin", enrol)
+    return until_done(binding, "EnrolPin", enrol)
 
 
 def try_pin(binding: Binding, pin: Pin, *, attempt_id: bytes = b"") -> None:
     """One attempt with a PIN, which is right if this returns."""
     its_id = attempt_id or binding.operation_id()
-    _until_done(
+    until_done(
         binding, "AttemptPin", lambda request, uid: _ticket(request, uid, pin, "none", its_id)
     )
 
@@ -92,11 +92,11 @@ def change_pin(binding: Binding, old: Pin, new: Pin, *, attempt_id: bytes = b"")
     its_id = attempt_id or binding.operation_id()
 
     def change(request: Request, uid: int) -> ContainerState:
-        sealed_old = _sealed(request, uid, old, "change", its_id)
-        sealed_new = _sealed(request, uid, new, "new", its_id)
+        sealed_old = sealed_pin(request, uid, old, "change", its_id)
+        sealed_new = sealed_pin(request, uid, new, "new", its_id)
         return request.control(ChangePin(uid, its_id, sealed_old, sealed_new))
 
-    return _until_done(binding, "ChangePin", change)
+    return until_done(binding, "ChangePin", change)
 
 
 def reset_pin(binding: Binding, pin: Pin, owner: int | None = None) -> ContainerState:
@@ -110,10 +110,10 @@ def reset_pin(binding: Binding, pin: Pin, owner: int | None = None) -> Container
     def reset(request: Request, uid: int) -> ContainerState:
         of = _of(owner, uid)
         return request.control(
-            ResetPin(of, attempt_id, _sealed(request, of, pin, "new", attempt_id))
+            ResetPin(of, attempt_id, sealed_pin(request, of, pin, "new", attempt_id))
         )
 
-    return _until_done(binding, "ResetPin", reset)
+    return until_done(binding, "ResetPin", reset)
 
 
 def create_passport_key(
@@ -154,7 +154,7 @@ def create_passport_key(
         return request.control(CreateKey(terms, properties, ticket)).header
 
     seconds = GENERATION_SECONDS if takes_long_to_generate(algorithm, length) else 0
-    return KeyReference(_until_done(binding, "CreateKey", create, seconds), location)
+    return KeyReference(until_done(binding, "CreateKey", create, seconds), location)
 
 
 def find_passport_key(binding: Binding, name: str) -> KeyReference:
@@ -164,7 +164,7 @@ def find_passport_key(binding: Binding, name: str) -> KeyReference:
     """
     location = _location(name)
     find = FindKey(location.provider, location.scope, location.name)
-    found = _until_done(binding, "FindKey", lambda request, uid: request.control(find))
+    found = until_done(binding, "FindKey", lambda request, uid: request.control(find))
     return KeyReference(found.header, location)
 
 
@@ -205,10 +205,10 @@ def sign_with_pin(
         )
         return signature.value
 
-    return _until_done(binding, "SignHash", sign)
+    return until_done(binding, "SignHash", sign)
 
 
-def _until_done(
+def until_done(
     binding: Binding, function: str, work: Callable[[Request, int], T], seconds: float = 0
 ) -> T:
     """Do something as the caller's uid, from its beginning whenever something broke.
@@ -230,15 +230,17 @@ def _until_done(
 
 def _ticket(request: Request, uid: int, pin: Pin, use: TicketUse, attempt_id: bytes) -> bytes:
     """Of an attempt with a PIN that was right."""
-    sealed = _sealed(request, uid, pin, "verify", attempt_id)
+    sealed = sealed_pin(request, uid, pin, "verify", attempt_id)
     return request.control(AttemptPin(uid, attempt_id, sealed, use)).ticket
 
 
-def _sealed(
+def sealed_pin(
     request: Request, owner: int, pin: Pin, purpose: Purpose, attempt_id: bytes
 ) -> SealedPin:
-    """A PIN for the trustlet, and for nobody between."""
-    key = request.control(MakePinKey(owner, purpose, attempt_id))
+    """A PIN for the trustlet, and for nobody between. The key that it is sealed to comes from the
+    KeyIso service itself: a service of Passport that was taken over would give one of its own.
+    """
+    key = request.at_keyiso().control(MakePinKey(owner, purpose, attempt_id))
     terms = PinTerms(owner, key.container_id, purpose, attempt_id)
     return SealedPin(key.public_key, seal_pin(pin, key.public_key, terms))
 
@@ -249,6 +251,3 @@ def _location(name: str) -> KeyLocation:
 
 def _of(owner: int | None, uid: int) -> int:
     return uid if owner is None else owner
-
-
-sealed, until_done = _sealed, _until_done

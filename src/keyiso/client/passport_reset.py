@@ -5,7 +5,7 @@ of `keyiso.client.passport` do.
 """
 
 from keyiso.client.binding import Binding
-from keyiso.client.passport import sealed, until_done
+from keyiso.client.passport import sealed_pin, until_done
 from keyiso.client.request import Request
 from keyiso.crypto.pin import Pin
 from keyiso.wire.passport import ContainerState, RequestReset, SetResetKey, UnlockPin
@@ -23,8 +23,8 @@ def set_reset_key(
     its_id = attempt_id or binding.operation_id()
 
     def set_key(request: Request, uid: int) -> ContainerState:
-        sealed_pin = sealed(request, uid, pin, "reset-key", its_id)
-        return request.control(SetResetKey(uid, its_id, sealed_pin, reset_key))
+        sealed = sealed_pin(request, uid, pin, "reset-key", its_id)
+        return request.at_keyiso().control(SetResetKey(uid, its_id, sealed, reset_key))
 
     return until_done(binding, "SetResetKey", set_key)
 
@@ -38,7 +38,7 @@ def request_reset(binding: Binding, owner: int | None = None) -> bytes:
     """
 
     def ask(request: Request, uid: int) -> bytes:
-        return request.control(RequestReset(uid if owner is None else owner)).request
+        return request.at_keyiso().control(RequestReset(uid if owner is None else owner)).request
 
     return until_done(binding, "RequestReset", ask)
 
@@ -57,7 +57,7 @@ def unlock_pin(
 
     def unlock(request: Request, uid: int) -> ContainerState:
         of = uid if owner is None else owner
-        sealed_pin = sealed(request, of, pin, "new", attempt_id)
-        return request.control(UnlockPin(of, attempt_id, sealed_pin, answer))
+        sealed = sealed_pin(request, of, pin, "new", attempt_id)
+        return request.control(UnlockPin(of, attempt_id, sealed, answer))
 
     return until_done(binding, "UnlockPin", unlock)

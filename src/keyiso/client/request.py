@@ -1,5 +1,6 @@
 """One operation of the application, over as many tries as it takes."""
 
+import copy
 import itertools
 import os
 import socket
@@ -7,7 +8,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from keyiso import limits
@@ -75,12 +76,22 @@ class Links:
         """They count on from a random number: as unique as if each were drawn."""
         self.span_id = random(8).hex()
         self.first_hops = _FirstHops(self.identity[0])
+        self._random = random
+        self._of_keyiso: Links | None = None
+
+    def of_keyiso(self) -> "Links":
+        """The same process's to the KeyIso service itself, beside those to another one."""
+        if self._of_keyiso is None:
+            self._of_keyiso = Links(self._random)
+        return self._of_keyiso
 
     def abandon(self) -> None:
         """Close this process's copies of what another process, or user, opened.
 
         No lock is taken: after a fork, a thread that does not exist here may hold it.
         """
+        if self._of_keyiso is not None:
+            self._of_keyiso.abandon()
         if self.control is not None:
             self.control.close()
         for channels in self.channels.values():
@@ -120,6 +131,13 @@ class Request:
         self._attempts.again(broken.hop, broken.cause, action=broken.action, way=broken.way)
 
     # --- the KeyIso service --------------------------------------------------------------------
+
+    def at_keyiso(self) -> "Request":
+        """The same request to the KeyIso service itself, of a binding to another one."""
+        other = copy.copy(self)
+        other._settings = replace(self._settings, service="keyiso")
+        other._links = self._links.of_keyiso()
+        return other
 
     def control(self, operation: Operation[R_co]) -> R_co:
         """Ask the KeyIso service, connected and bound first where that is needed."""

@@ -92,7 +92,7 @@ def main(arguments: list[str]) -> int:
     )
     service.listen(sockets["control"])
     if "passport" in sockets:
-        service.listen_for_passport(sockets["passport"])
+        service.listen_for_passport(sockets["passport"], options.passport_socket)
     loop.run()
     uses.tell_all()
     store.close()
@@ -139,6 +139,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--system", action="store_true")
     parser.add_argument("--manager-uid", type=int, action="append", default=[])
     parser.add_argument("--manager-gid", type=int, action="append", default=[])
+    parser.add_argument("--passport-socket", type=Path)
     parser.add_argument("--service-uid", type=int, action="append", default=[])
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     return parser.parse_args(arguments)

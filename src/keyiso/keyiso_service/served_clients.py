@@ -1,19 +1,14 @@
-"""Clients that another service of keyiso serves, and asks for here.
-
-Such a service hands over the socket by which the application is connected to it. Whose that is,
-the kernel says, and not the service; what may be asked through it is what the service is for.
+"""Clients that another service of keyiso serves: it may ask for what it is there for, and for
+nothing else.
 """
 
-import os
-import socket
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.errors import ncrypt_error
 from keyiso.identifiers import MS_NGC_KEY_STORAGE_PROVIDER
 from keyiso.keyiso_service.client import bound_client
 from keyiso.server.connection import Connection, Handler
-from keyiso.server.peer import Peer, peer_of
 from keyiso.status import Status
 from keyiso.wire.control import (
     Attach,
@@ -27,42 +22,10 @@ from keyiso.wire.control import (
     SetProperty,
 )
 from keyiso.wire.messages import Call
-from keyiso.wire.passport import PassportOperation
+from keyiso.wire.passport import ContainerOperation
 
 _OF_A_KEY = (OpenKey, FindKey, DeleteKey, EnumKeys, SetProperty, GetProperty, SetAccess)
-_OF_A_CONTAINER = get_args(PassportOperation)
-
-
-def served_peer(descriptor: int) -> Peer:
-    """Who connected a socket to the service that hands it over; it is closed here.
-
-    Raises ``NTE_INVALID_PARAMETER`` for what is no socket that a service has accepted.
-    """
-    try:
-        handed_over = socket.socket(fileno=descriptor)
-    except OSError:
-        os.close(descriptor)
-        raise _not_accepted() from None
-    with handed_over:
-        # The end that has connected would name who listens, which is root mostly. Its peer has a
-        # name, by which it was found; the peer of an accepted end has none.
-        if handed_over.family != socket.AF_UNIX or _name_of_peer(handed_over):
-            raise _not_accepted()
-        return peer_of(handed_over)
-
-
-def _name_of_peer(connected: socket.socket) -> str | bytes:
-    try:
-        name: str | bytes = connected.getpeername()
-    except OSError:  # nobody is at the other end: it listens, or was never connected
-        raise _not_accepted() from None
-    return name
-
-
-def _not_accepted() -> NCryptError:
-    return ncrypt_error(
-        Status.NTE_INVALID_PARAMETER, "what came is no socket that an application has connected"
-    )
+_OF_A_CONTAINER = get_args(ContainerOperation)
 
 
 def handlers_for_passport(handlers: Mapping[type, Handler]) -> dict[type, Handler]:

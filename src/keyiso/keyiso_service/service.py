@@ -4,6 +4,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from keyiso import limits
@@ -22,12 +23,13 @@ from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.key_uses import KeyUses
 from keyiso.keyiso_service.passport import Passport
 from keyiso.keyiso_service.property_changes import PropertyChanges
-from keyiso.keyiso_service.served_clients import handlers_for_passport, served_peer
+from keyiso.keyiso_service.served_clients import handlers_for_passport
 from keyiso.keyiso_service.terms import LEVELS, check_provider
 from keyiso.keyiso_service.watching import Watching
 from keyiso.keyiso_service.workers import Workers, level_of_worker
 from keyiso.names import check_name, printable_name
 from keyiso.quotas import Quotas
+from keyiso.server.application import Application
 from keyiso.server.connection import DONE, Connection, Endpoint, Handler, WithDescriptor
 from keyiso.server.identity import Identity
 from keyiso.server.link import Link
@@ -107,6 +109,7 @@ class KeyIsoService:
         self._audit = audit
         self._uses = uses
         self._isolation = isolation
+        self._passport_socket = Path()
         self._changes = KeyChanges(identity, store, workers, authority, ephemerals, audit, quotas)
         self._properties = PropertyChanges(identity, store, workers, audit, quotas)
         self._passport = Passport(identity, workers, authority, audit)
@@ -114,6 +117,8 @@ class KeyIsoService:
         self._ephemerals = ephemerals
         self._clients: dict[bytes, Client] = {}
         """By the ids of their connections."""
+        self._applications: dict[bytes, Application] = {}
+        """Those that Passport's services ask for, by the same ids."""
 
     def listen(self, listening: socket.socket) -> Listener:
         """Serve applications on the control socket."""
@@ -128,8 +133,9 @@ class KeyIsoService:
         run_coroutine(self._changes.finish_revocations(), _leave)
         return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
 
-    def listen_for_passport(self, listening: socket.socket) -> Listener:
-        """Serve the applications that Passport's services serve."""
+    def listen_for_passport(self, listening: socket.socket, passport_socket: Path) -> Listener:
+        """Serve the applications that Passport's services serve, and that are connected there."""
+        self._passport_socket = passport_socket
         endpoint = Endpoint(
             operations=ServedOperation,
             handlers={BindFor: self._bind_for, **handlers_for_passport(self._handlers())},
@@ -180,14 +186,21 @@ class KeyIsoService:
         return Bound(connection.peer.uid, self._workers.channels)
 
     def _bind_for(self, connection: Connection, call: Call[BindFor]) -> Done:
-        peer = served_peer(connection.take_descriptor())
         if connection.state is not None:
             raise ncrypt_error(Status.KEYISO_E_PROTOCOL, "the connection is bound already")
-        self._authority.admit(peer)
-        connection.stand_for(peer)
+        application = Application(
+            self._loop, connection.take_descriptor(), self._passport_socket, connection.close
+        )
+        try:
+            self._authority.admit(application.peer)
+            connection.stand_for(application.peer)
+        except NCryptError:
+            application.close()
+            raise
         # Its ephemeral keys would be of no group: none can be made through a service.
         group = self._random(limits.CLIENT_GROUP_BYTES)
         self._note_client(connection, call.operation.process, group, connection.client_service)
+        self._applications[bound_client(connection).connection_id] = application
         return DONE
 
     def _note_client(
@@ -243,7 +256,10 @@ class KeyIsoService:
 
     def _client_ended(self, connection: Connection) -> None:
         if connection.state is not None:
-            del self._clients[connection.state.connection_id]
+            connection_id = connection.state.connection_id
+            del self._clients[connection_id]
+            if connection_id in self._applications:
+                self._applications.pop(connection_id).close()
             self._ephemerals.client_left(connection.state)
 
     # --- finding and loading keys --------------------------------------------------------------

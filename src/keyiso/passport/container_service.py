@@ -10,12 +10,12 @@ import sys
 
 from keyiso import limits
 from keyiso.crypto.public_keys import fingerprint
-from keyiso.errors import ncrypt_error
+from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.passport.hand_on import HANDED_ON, hand_on, hang_up, upstream_of
 from keyiso.passport.process import ServiceProcess, start_service
 from keyiso.passport.upstream import Upstream
+from keyiso.server.application import Application
 from keyiso.server.connection import DONE, Connection, Endpoint
-from keyiso.server.link import Link
 from keyiso.server.listener import Listener
 from keyiso.server.peer import Peer
 from keyiso.status import Status
@@ -52,12 +52,23 @@ class ContainerService:
 
     def _bind_for(self, connection: Connection, call: Call[BindFor]) -> Done:
         hang_up(connection)
+        application = Application(
+            self._process.loop,
+            connection.take_descriptor(),
+            self._process.passport_socket,
+            connection.close,
+        )
+        try:
+            connection.stand_for(application.peer)
+        except NCryptError:
+            application.close()
+            raise
         connection.state = Upstream(
             self._process.loop,
             self._process.identity,
             self._process.upstream,
             "keyiso",
-            connection.take_descriptor(),
+            application,
             call.operation.process,
         )
         return DONE
@@ -66,14 +77,7 @@ class ContainerService:
         """Over a key channel for this one signature: the trustlet has the key open so long."""
         upstream, operation = upstream_of(connection), call.operation
         attached = await upstream.call(Attach(level="software", passport=True), call)
-        channel = Link(
-            self._process.loop,
-            self._process.identity.service,
-            socket.socket(fileno=upstream.take_descriptor()),
-            peer_service=attached.worker,
-            frame_bytes=limits.KEY_FRAME_BYTES,
-        )
-        try:
+        with upstream.channel(attached) as channel:
             await channel.when_ready()
             opened = await upstream.call(
                 OpenKey(
@@ -92,8 +96,6 @@ class ContainerService:
                 trace=call.trace,
                 hops=self._process.identity.onward(call.hops, "SignHash"),
             )
-        finally:
-            channel.close()
 
 
 def _check_is_passport_service(peer: Peer) -> None:

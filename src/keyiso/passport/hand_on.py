@@ -27,5 +27,5 @@ def upstream_of(connection: Connection) -> Upstream:
 def hang_up(connection: Connection) -> None:
     """Ask nothing more for a client that left, or that binds anew."""
     if isinstance(connection.state, Upstream):
-        connection.state.close()
-        connection.state = None
+        upstream, connection.state = connection.state, None
+        upstream.close()

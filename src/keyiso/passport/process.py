@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from keyiso.clock import SystemClock
 from keyiso.errors import NCryptError
@@ -23,6 +23,9 @@ from keyiso.server.startup import (
     usable_quotas,
 )
 
+_DESCRIPTORS: Final = 4
+"""What one client takes: its connection, the next one, the application's socket, a key channel."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceProcess:
@@ -33,6 +36,8 @@ class ServiceProcess:
     quotas: Quotas
     upstream: Path
     """Where the next service of the chain listens."""
+    passport_socket: Path
+    """Where applications connect to."""
     system: bool
     """Every user is served."""
 
@@ -45,7 +50,7 @@ def start_service(
     try:
         sockets = inherited_sockets()
         harden_process()
-        quotas = usable_quotas(options.limit)
+        quotas = usable_quotas(options.limit, descriptors_of_client=_DESCRIPTORS)
     except (StartupError, NCryptError, OSError) as error:
         print(f"keyiso {options.service}: {error}", file=sys.stderr)
         return 1
@@ -53,7 +58,9 @@ def start_service(
     stop_on_signals(loop, loop.stop)
     start_heartbeat(loop, os.environ)
     identity = new_identity(options.service)
-    process = ServiceProcess(loop, identity, quotas, options.upstream, options.system)
+    process = ServiceProcess(
+        loop, identity, quotas, options.upstream, options.passport_socket, options.system
+    )
     service(process)(sockets["clients"])
     loop.run()
     return 0
@@ -63,6 +70,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="keyiso.passport")
     parser.add_argument("--service", required=True)
     parser.add_argument("--upstream", type=Path, required=True)
+    parser.add_argument("--passport-socket", type=Path, required=True)
     parser.add_argument("--system", action="store_true")
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     return parser.parse_args(arguments)

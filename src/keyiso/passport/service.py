@@ -58,7 +58,7 @@ class PassportService:
             self._process.identity,
             self._process.upstream,
             "passport-container",
-            connection.duplicate(),
+            socket.socket(fileno=connection.duplicate()),
             call.operation.process,
         )
         return Bound(connection.peer.uid, 1)

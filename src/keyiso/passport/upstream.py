@@ -7,8 +7,11 @@ the application's client, the one place that repeats, repeats it.
 """
 
 import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from keyiso import limits
 from keyiso.errors import NCryptError, ncrypt_error
@@ -16,10 +19,19 @@ from keyiso.server.identity import Identity
 from keyiso.server.link import Link
 from keyiso.server.loop import Loop
 from keyiso.server.promise import Promise
-from keyiso.status import Status
+from keyiso.server.shares import no_descriptor
+from keyiso.wire.control import Attached
 from keyiso.wire.messages import Call, Operation, R_co
 from keyiso.wire.passport_services import BindFor
 from keyiso.wire.results import Done
+
+
+class HasSocket(Protocol):
+    """Something with a socket."""
+
+    def fileno(self) -> int: ...
+
+    def close(self) -> None: ...
 
 
 class Upstream:
@@ -31,12 +43,13 @@ class Upstream:
         identity: Identity,
         place: Path,
         service: str,
-        application: int,
+        application: HasSocket,
         process: str,
     ) -> None:
-        """``application`` is a descriptor of the socket that the application has connected; it is
-        closed with this. ``process`` is the application's own word for itself.
+        """``application`` has the socket that the application has connected; it is closed with
+        this. ``process`` is the application's own word for itself.
         """
+        self._loop = loop
         self._identity = identity
         self._application = application
         self._process = process
@@ -54,7 +67,10 @@ class Upstream:
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             connected=self._bind,
             passes_descriptors=True,
+            advice=f"See `keyiso status`; `keyiso service start {service}` starts it if somebody"
+            " has stopped it.",
         )
+        self._channels: set[Link] = set()
 
     async def call(self, operation: Operation[R_co], call: Call[Any]) -> R_co:
         """Ask, for the sake of what was asked here.
@@ -63,35 +79,60 @@ class Upstream:
         what it answers.
         """
         await self._begun
-        if self._link.ready:
-            await self._bound
+        await self._check_served()
         hops = self._identity.onward(call.hops, type(call.operation).__name__)
         return await self._link.call(operation, trace=call.trace, hops=hops)
 
-    def take_descriptor(self) -> int:
-        """The descriptor that came with the last answer; the caller owns it."""
-        return self._link.take_descriptor()
+    @contextmanager
+    def channel(self, attached: Attached) -> Iterator[Link]:
+        """The key channel that came with the last answer, while the block lasts."""
+        channel = Link(
+            self._loop,
+            self._identity.service,
+            socket.socket(fileno=self._link.take_descriptor()),
+            peer_service=attached.worker,
+            frame_bytes=limits.KEY_FRAME_BYTES,
+        )
+        self._channels.add(channel)
+        try:
+            yield channel
+        finally:
+            self._channels.discard(channel)
+            channel.close()
 
     def close(self) -> None:
         self._patience.cancel()
         self._link.close()
+        for channel in tuple(self._channels):
+            channel.close()
         self._begun.keep(None)  # who waits for it is told that nobody is there
-        os.close(self._application)
+        self._application.close()
+
+    async def _check_served(self) -> None:
+        """Raise why the next service does not serve this application."""
+        if self._link.refusal is not None:
+            raise _again(self._link.refusal)
+        if not self._link.ready:
+            return  # the call will say so
+        bound = self._bound
+        try:
+            await bound
+        except NCryptError as error:
+            if bound is self._bound:
+                self._link.connect_anew()  # it may be served the next time
+            raise _again(error) from None
 
     def _bind(self, link: Link) -> None:
         try:
-            application = os.dup(self._application)
+            application = os.dup(self._application.fileno())
         except OSError as error:
             self._bound = Promise()
-            self._bound.break_with(_no_descriptor(error))
+            self._bound.break_with(no_descriptor(error))
         else:
             self._bound = link.call(BindFor(self._process), descriptor=application)
         self._begun.keep(None)
 
 
-def _no_descriptor(error: OSError) -> NCryptError:
-    return ncrypt_error(
-        Status.KEYISO_E_LIMIT,
-        f"the service has no descriptor left: {error.strerror}",
-        "Raise its RLIMIT_NOFILE, or end some clients.",
-    )
+def _again(error: NCryptError) -> NCryptError:
+    """The same for another call: an exception that is raised anew keeps who was told before."""
+    return ncrypt_error(error.status, error.cause, error.action, error.chain)

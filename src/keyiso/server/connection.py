@@ -15,7 +15,7 @@ from keyiso.server.identity import Identity
 from keyiso.server.loop import Loop, Timer
 from keyiso.server.peer import Peer
 from keyiso.server.promise import run_coroutine
-from keyiso.server.shares import Share, Shares, no_memory
+from keyiso.server.shares import Share, Shares, no_descriptor, no_memory
 from keyiso.server.spans import Telling
 from keyiso.server.startup import print_unexpected
 from keyiso.server.stream import Stream
@@ -142,21 +142,27 @@ class Connection:
         serves: what it takes is that one's. Raises ``KEYISO_E_LIMIT`` for a user who has too many.
         """
         shares, before = self._shares, self.peer.uid
+        if self._stream.unsent:
+            raise ncrypt_error(Status.KEYISO_E_PROTOCOL, "an answer of before was not read yet")
         _count(shares.half_sent, peer.uid, self._half_sent)
+        shares.connections.give_back(before)
         try:
             shares.connections.take(peer.uid)
         except NCryptError:
+            shares.connections.take(before)
             _count(shares.half_sent, peer.uid, -self._half_sent)
             raise
         self.peer = peer
-        shares.connections.give_back(before)
         _count(shares.half_sent, before, -self._half_sent)
 
     def duplicate(self) -> int:
         """A descriptor of the connection; who gets it can ask the kernel who the peer is. The
-        caller owns it.
+        caller owns it. Raises ``KEYISO_E_LIMIT`` when there is none to be had.
         """
-        return self._stream.duplicate()
+        try:
+            return self._stream.duplicate()
+        except OSError as error:
+            raise no_descriptor(error) from None
 
     def fail(self, call: Call[Any], error: NCryptError) -> None:
         """Answer a call with an error, and with every process that it came through."""

@@ -35,6 +35,9 @@ from keyiso.wire.session import RemoteProtocolError, Role, Session, client_decod
 _RETRY_SECONDS: Final = 0.05
 """For a socket that cannot be connected to, or whose service does not answer."""
 
+_REFUSED_SECONDS: Final = 1.0
+"""For a service that has said that it does not serve this one: it has too many clients, mostly."""
+
 _RECONNECT_SECONDS: Final = 0.002
 """The next connection waits in the backlog of the same listening socket for the new process;
 the pause keeps a service that ends at once from keeping this one busy."""
@@ -68,7 +71,9 @@ class Link:
         frame_bytes: int,
         connected: Callable[["Link"], None] = _nothing,
         passes_descriptors: bool = False,
+        advice: str = "",
     ) -> None:
+        """``advice``: what to do where the service is not there."""
         self.peer_service = peer_service
         """What listens there, for the chain of an error."""
         self.peer_instance: bytes | None = None
@@ -81,6 +86,9 @@ class Link:
         self._frame_bytes = frame_bytes
         self._connected = connected
         self._passes_descriptors = passes_descriptors
+        self._advice = advice
+        self.refusal: NCryptError | None = None
+        """Why the service has refused this one, since it last said welcome."""
         self._wanted = True
         self._next_call = 0
         self._waiting: dict[int, _Asked] = {}
@@ -110,6 +118,11 @@ class Link:
         if self._stream is not None:
             self._stream.close()
         self._until_ready.break_with(self._lost(()))
+
+    def connect_anew(self) -> None:
+        """End the connection, and make another one."""
+        if self._stream is not None:
+            self._stream.close()
 
     def take_descriptor(self) -> int:
         """The descriptor that came with the last answer; the caller owns it. Raises
@@ -157,12 +170,14 @@ class Link:
     def _connect(self, path: Path) -> None:
         if not self._wanted:
             return
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.setblocking(False)  # who has a full backlog holds nobody else up
+        connection: socket.socket | None = None
         try:
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            connection.setblocking(False)  # who has a full backlog holds nobody else up
             connection.connect(str(path))
         except OSError:
-            connection.close()
+            if connection is not None:
+                connection.close()
             self._connect_later(path, _RETRY_SECONDS)
         else:
             self._greet(connection)
@@ -186,8 +201,11 @@ class Link:
         self._stream.write(self._session.hello(self._service))
 
     def _received(self, data: bytes) -> None:
+        stream = self._stream
         try:
             for message in self._session.receive(data):
+                if self._stream is not stream:
+                    return  # what an answer was for has ended the connection
                 self._handle(message)
         except (RemoteProtocolError, msgspec.DecodeError):
             if self._stream is not None:
@@ -198,21 +216,30 @@ class Link:
             case Welcome():
                 self.peer_instance = message.instance_id
                 self.peer_features = message.features
+                self.refusal = None
                 self._connected(self)
                 waiting, self._until_ready = self._until_ready, Promise()
                 waiting.keep(None)
             case Return():
                 asked = self._answered(message)
-                asked.promise.keep(result_of(asked.operation, message))
+                try:
+                    result = result_of(asked.operation, message)
+                except msgspec.DecodeError:
+                    asked.promise.break_with(self._lost(asked.hops))
+                    raise
+                asked.promise.keep(result)
             case Failure():
                 self._answered(message).promise.break_with(
                     ncrypt_error(message.status, message.cause, message.action, message.chain)
                 )
             case Refusal():
+                self.refusal = ncrypt_error(message.status, message.cause, message.action)
                 raise RemoteProtocolError(message.cause)
 
     def _answered(self, message: Return | Failure) -> "_Asked":
-        asked = self._waiting.pop(message.call_id)
+        asked = self._waiting.pop(message.call_id, None)
+        if asked is None:
+            raise RemoteProtocolError(f"{self.peer_service} answered what it was not asked")
         if asked.telling is not None:
             asked.telling.add(message.spans)
         return asked
@@ -227,13 +254,13 @@ class Link:
             self._until_ready.break_with(self._lost(()))
         else:
             # Who never said welcome may never say it: that is not asked again and again.
-            self._connect_later(self._path, _RECONNECT_SECONDS if was_ready else _RETRY_SECONDS)
+            seconds = _RECONNECT_SECONDS if was_ready else _RETRY_SECONDS
+            self._connect_later(self._path, seconds if self.refusal is None else _REFUSED_SECONDS)
 
     def _lost(self, hops: tuple[Hop, ...]) -> NCryptError:
         return ncrypt_error(
             Status.KEYISO_E_STALE,
             f"{self.peer_service} is not reachable or ended while it was asked",
-            f"See `keyiso status`; `keyiso service start {self.peer_service}` starts it if somebody"
-            " has stopped it.",
+            self._advice,
             chain=(*hops, Hop(self.peer_service, 0, "not reachable")) if hops else (),
         )

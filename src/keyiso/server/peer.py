@@ -1,11 +1,15 @@
 """Who is at the other end of a Unix socket, by the kernel's word (unix(7), SO_PEERCRED)."""
 
 import errno
+import select
 import socket
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from keyiso.errors import ncrypt_error
+from keyiso.status import Status
 
 _UCRED: Final = struct.Struct("3i")
 _SO_PEERGROUPS: Final = 59
@@ -31,6 +35,40 @@ def peer_of(connection: socket.socket) -> Peer:
         connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     )
     return Peer(pid, uid, gid, _supplementary_groups(connection) | {gid})
+
+
+def peer_of_accepted(connection: socket.socket, place: str) -> Peer:
+    """Who has connected a socket that somebody else has accepted, and handed over.
+
+    The end that has connected would name who listens, which is root mostly: its peer has a name, by
+    which it was found, and the peer of an accepted end has none. An end of a socket pair would name
+    who made that: it has no name of its own, and an accepted end has the listener's, ``place``.
+
+    Raises ``NTE_INVALID_PARAMETER`` for what was not accepted there, and for a socket whose peer
+    has closed it.
+    """
+    try:
+        is_accepted = (
+            connection.family == socket.AF_UNIX
+            and connection.type == socket.SOCK_STREAM
+            and connection.getsockname() == place
+            and not connection.getpeername()
+            and not has_hung_up(connection)
+        )
+    except OSError:  # it listens, or was never connected
+        is_accepted = False
+    if not is_accepted:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER, "what came is no socket that an application has connected"
+        )
+    return peer_of(connection)
+
+
+def has_hung_up(connection: socket.socket) -> bool:
+    """The peer has closed its end."""
+    waiting = select.poll()
+    waiting.register(connection, 0)
+    return bool(waiting.poll(0))
 
 
 def start_of(pid: int) -> int | None:

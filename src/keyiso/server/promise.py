@@ -46,7 +46,7 @@ class Promise(Generic[T]):
     def result(self) -> T:
         """The value, or the exception raised. Only for a promise that is kept."""
         if self._error is not None:
-            raise self._error
+            raise self._error.with_traceback(None)  # of whoever was told before
         return self._value
 
     def _finish(self) -> None:

@@ -89,3 +89,12 @@ def no_memory() -> NCryptError:
         "the worker's memory, which cannot grow, is in use",
         "Try again later, with fewer requests at a time.",
     )
+
+
+def no_descriptor(error: OSError) -> NCryptError:
+    """A service has as many files open as it may have."""
+    return ncrypt_error(
+        Status.KEYISO_E_LIMIT,
+        f"the service has no descriptor left: {error.strerror}",
+        "Raise its RLIMIT_NOFILE, or end some clients.",
+    )

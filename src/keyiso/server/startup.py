@@ -65,15 +65,15 @@ def harden_process() -> None:
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
-def usable_quotas(settings: Iterable[str]) -> Quotas:
+def usable_quotas(settings: Iterable[str], *, descriptors_of_client: int = 1) -> Quotas:
     """What this service can give: the limits, lowered as it was told, and no more clients than
-    it may have descriptors, of which it takes as many as it is allowed.
+    it may have descriptors for, of which it takes as many as it is allowed.
 
     Raises ``NTE_INVALID_PARAMETER`` for settings that are none.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return Quotas().lowered(settings).within_descriptors(hard)
+    return Quotas().lowered(settings).within_descriptors(hard // descriptors_of_client)
 
 
 def print_unexpected(error: Exception) -> None:

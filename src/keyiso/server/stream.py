@@ -85,6 +85,11 @@ class Stream:
         else:
             self._count_unsent()
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that the peer has not read yet."""
+        return self._unsent_bytes
+
     def duplicate(self) -> int:
         """Another descriptor of the socket. Raises ``OSError`` when there is none to be had."""
         return os.dup(self._socket.fileno())

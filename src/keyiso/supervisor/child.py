@@ -52,6 +52,9 @@ class Child:
         self._silence = Timer(lambda: None)
         self._patience = patience or Patience()
         self._starts = False
+        self._restart = Timer(None)
+        self._demand: int | None = None
+        """The listening socket whose first client starts it, while that is waited for."""
 
     @property
     def service(self) -> str:
@@ -71,16 +74,17 @@ class Child:
         if not self._spec.on_demand:
             self.start()
             return
-        listening = next(iter(self._spec.sockets.values()))
-
-        def asked(events: int) -> None:
-            self._loop.forget(listening)
-            self.start()
-
-        self._loop.watch(listening, READ, asked)
+        self._demand = next(iter(self._spec.sockets.values()))
+        self._loop.watch(self._demand, READ, lambda events: self.start())
 
     def start(self) -> None:
-        """Start, as soon as it is admitted."""
+        """Start, as soon as it is admitted, if it does not run."""
+        self._restart.cancel()
+        if self._demand is not None:
+            self._loop.forget(self._demand)
+            self._demand = None
+        if self.pid:
+            return
         more = None if self._stopping or self.is_held else self._admission(self.service)
         self.waits = more is None
         if more is not None:
@@ -109,8 +113,7 @@ class Child:
         """Let a service start that was held."""
         self.is_held = False
         self._backoff = Backoff()
-        if not self.pid:
-            self.start()
+        self.start()
 
     def stop(self) -> None:
         """Ask the service to end, and start it no more."""
@@ -197,7 +200,7 @@ class Child:
             file=sys.stderr,
             flush=True,
         )
-        self._loop.call_later(self._backoff.seconds, self.start)
+        self._restart = self._loop.call_later(self._backoff.seconds, self.start)
 
 
 def _how(status: int) -> str:

@@ -60,6 +60,7 @@ def service_specs(instance: Instance, settings: ServiceSettings) -> tuple[Servic
             *(f"--manager-uid={uid}" for uid in settings.manager_uids),
             *(f"--manager-gid={gid}" for gid in settings.manager_gids),
             f"--service-uid={_uid(settings.passport)}",
+            f"--passport-socket={instance.passport_socket}",
             *_lowered(settings),
         ),
         {"control": control.detach(), "passport": served.detach()},
@@ -94,6 +95,7 @@ def _passport(instance: Instance, settings: ServiceSettings) -> Iterable[Service
             (
                 f"--service={name}",
                 f"--upstream={upstream}",
+                f"--passport-socket={instance.passport_socket}",
                 *(("--system",) if instance.system else ()),
                 *_lowered(settings),
             ),

@@ -135,14 +135,7 @@ class UnlockPin(Operation[ContainerState], frozen=True, array_like=True, tag=32)
     answer: bytes
 
 
-PassportOperation = (
-    MakePinKey
-    | EnrolPin
-    | AttemptPin
-    | ChangePin
-    | ResetPin
-    | GetContainer
-    | SetResetKey
-    | RequestReset
-    | UnlockPin
-)
+ContainerOperation = EnrolPin | AttemptPin | ChangePin | ResetPin | GetContainer | UnlockPin
+
+PassportOperation = MakePinKey | SetResetKey | RequestReset | ContainerOperation
+"""The first three say to which keys secrets are sealed. No service between may say that."""

@@ -21,7 +21,7 @@ from keyiso.wire.control import (
     SetProperty,
 )
 from keyiso.wire.messages import Operation
-from keyiso.wire.passport import PassportOperation
+from keyiso.wire.passport import ContainerOperation
 from keyiso.wire.results import Done
 
 
@@ -57,7 +57,7 @@ HandedOn = (
     | SetProperty
     | GetProperty
     | SetAccess
-    | PassportOperation
+    | ContainerOperation
 )
 """What goes through both services to the KeyIso service as it is."""
 
