@@ -13,7 +13,6 @@ from typing import Any
 from keyiso.cli._logon_chain import Logon
 from keyiso.client.binding import Binding
 from keyiso.client.passport import get_container
-from keyiso.client.retry import RetryPolicy
 from keyiso.errors import NCryptError
 from keyiso.status import Status
 from tests.instance import RunningInstance
@@ -31,17 +30,16 @@ VICTIMS: tuple[tuple[str, ...], ...] = (
 """Each by itself, each pair, and all at once."""
 
 ATTEMPTS = 5
-STEPS = 7
-"""Requests of one logon: state, key; again the key; a key for the PIN, the attempt, the signature.
-At the last number none is left."""
+
+STEPS = ("GetContainer", "FindKey", "FindKey", "MakePinKey", "AttemptPin", "SignHash")
+"""The requests of one logon; a wrong PIN is refused at the last but one."""
 
 
 class Person:
     """At a keyboard that is never restarted."""
 
-    def __init__(self, deadline: float | None = None) -> None:
-        policy = None if deadline is None else RetryPolicy(deadline=deadline)
-        self.logon = Logon(pwd.getpwuid(os.geteuid()).pw_name, policy=policy)
+    def __init__(self) -> None:
+        self.logon = Logon(pwd.getpwuid(os.geteuid()).pw_name)
         self.slowest = 0.0
         """Seconds of the longest logon."""
 
@@ -78,24 +76,40 @@ class Person:
             self.logon.binding = patient  # type: ignore[misc]
 
 
-def kill_during(
+def killed_during(
     instance: RunningInstance, victims: Sequence[str], seconds: float, work: Callable[[], Any]
-) -> None:
-    """Do something, and kill services so many seconds after it was begun."""
-    killing = threading.Timer(seconds, instance.kill, victims)
+) -> bool:
+    """Do something, and kill services so many seconds after it was begun. Whether it was still
+    under way then: a service that is just being started again is waited for.
+    """
+    ends: list[float] = []
+    troubles: list[BaseException] = []
+
+    def kill() -> None:
+        try:
+            instance.kill(*victims)
+            ends.append(time.monotonic())
+        except BaseException as error:  # told in the test's own thread
+            troubles.append(error)
+
+    killing = threading.Timer(seconds, kill)
     killing.start()
     try:
         work()
+        done = time.monotonic()
     finally:
         killing.join()
+    if troubles:
+        raise troubles[0]
+    return ends[0] < done
 
 
 def logons_under_kills(
     instance: RunningInstance, person: Person, count: int, chance: random.Random
 ) -> int:
-    """Log on so many times, each with other services killed before, between the steps, or at any
-    instant. One in four has a wrong PIN before the right one. Returns how many kills fell while a
-    logon was under way.
+    """Log on so many times, each with other services killed: in turn before the logon, between two
+    of its steps, and at any instant. One in four has a wrong PIN before the right one. Returns how
+    many kills fell while a logon was under way.
     """
     under_way = 0
     usual = _seconds_of(person.logs_on)
@@ -103,20 +117,20 @@ def logons_under_kills(
         victims = VICTIMS[number % len(VICTIMS)]
         is_wrong = chance.random() < 0.25
         work = person.is_refused if is_wrong else person.logs_on
-        match chance.choice(("before", "between", "during")):
-            case "before":
+        match number % 3:
+            case 0:
                 instance.kill(*victims)
                 work()
-            case "between":
-                killer = Killer(
-                    instance, victims, chance.randrange(STEPS), answered=chance.random() < 0.5
-                )
+            case 1:
+                at, answered = chance.randrange(len(STEPS) - is_wrong), chance.random() < 0.5
+                killer = Killer(instance, victims, at, answered=answered)
                 with person.interrupted(killer):
                     work()
-                under_way += killer.has_killed
-            case "during":
-                kill_during(instance, victims, chance.random() * usual, work)
+                assert killer.has_killed
                 under_way += 1
+            case 2:
+                instant = chance.random() * usual
+                under_way += killed_during(instance, victims, instant, work)
         assert person.attempts_left == ATTEMPTS - is_wrong, f"logon {number}, {victims}"
         if is_wrong:
             person.logs_on()

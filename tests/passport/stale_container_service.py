@@ -3,7 +3,6 @@ KeyIso service it keeps for its life, and uses for whoever comes, after that ser
 too.
 """
 
-import sys
 from typing import Any
 
 from keyiso.passport import container_service
@@ -15,6 +14,17 @@ from keyiso.server.link import Link
 from keyiso.wire.messages import Call
 from keyiso.wire.passport_services import BindFor
 from keyiso.wire.results import Done
+
+
+class StaleUpstream(Upstream):
+    """Binds once. It connects again, and believes that it is still known there."""
+
+    _has_bound = False
+
+    def _bind(self, link: Link) -> None:
+        if not self._has_bound:
+            self._has_bound = True
+            super()._bind(link)
 
 
 class StaleContainerService(ContainerService):
@@ -29,14 +39,10 @@ class StaleContainerService(ContainerService):
 
 
 def main(arguments: list[str]) -> int:
-    Link._connect_later = lambda *anything: None  # type: ignore[method-assign]
+    container_service.Upstream = StaleUpstream  # type: ignore[attr-defined]
     container_service.hang_up = lambda connection: None  # type: ignore[attr-defined]
 
     def listen(process: ServiceProcess) -> Any:
         return StaleContainerService(process).listen
 
     return start_service(arguments, listen)
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -5,6 +5,7 @@ service had bound once for its life, and after a restart of that service no PIN 
 until that client was restarted too.
 """
 
+import contextlib
 import os
 import random
 import subprocess
@@ -17,8 +18,11 @@ import pytest
 from keyiso.client.binding import trusted_uids
 from keyiso.client.passport import create_passport_key, enrol_pin
 from keyiso.client.supervision import start_service, stop_service
+from keyiso.identifiers import MS_NGC_KEY_STORAGE_PROVIDER
 from keyiso.status import Status
 from keyiso.supervisor.layout import listen_at
+from keyiso.wire.control import Bind, EnumKeys, KeyNames
+from tests.conformance.raw_client import RawClient
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
 from tests.passport.conftest import PROJECT, RIGHT, pin
@@ -74,44 +78,52 @@ def test_with_a_context_that_is_cached_for_life_no_pin_logs_on(
 ) -> None:
     """The negative control: the same steps, through a container service with that defect."""
     with stale_container_service(instance):
-        hasty = Person(deadline=5)
-        hasty.logs_on()
-        with fails(Status.KEYISO_E_SERVICE_UNAVAILABLE) as failed:
-            log_on_after_a_restart_of_keyiso_alone(instance, hasty)
-        assert [hop.service for hop in failed.value.chain][-1] == "keyiso"
-        with fails(Status.KEYISO_E_SERVICE_UNAVAILABLE):
-            Person(deadline=5).logs_on()  # a new logon screen does not help
+        person.logs_on()
+        with fails(Status.KEYISO_E_PROTOCOL) as failed:
+            log_on_after_a_restart_of_keyiso_alone(instance, person)
+        assert failed.value.chain[-1].service == "keyiso"
+        with fails(Status.KEYISO_E_PROTOCOL):
+            Person().logs_on()  # a new logon screen does not help
     person.logs_on()  # with another container service everything is well
 
 
 @contextmanager
 def stale_container_service(instance: RunningInstance) -> Iterator[None]:
-    """In the place of the real one."""
+    """In the place of the real one. The first who came to it is still there."""
     stop_service(instance.instance, trusted_uids(), "passport-container")
     wait_until(lambda: not instance.pid_of("passport-container"), "the end of the real service")
     place = instance.instance.container_socket
     kept = place.with_name("kept.sock")
-    place.rename(kept)
-    with listen_at(place, mode=0o600) as listening:
+    with contextlib.ExitStack() as stack:
+        stack.callback(_serve_again, instance)
+        place.rename(kept)
+        stack.callback(kept.rename, place)
+        listening = stack.enter_context(listen_at(place, mode=0o600))
         process = subprocess.Popen(
             [
                 sys.executable,
                 *("-c", START, str(listening.fileno()), "--service=passport-container"),
                 f"--upstream={instance.instance.keyiso_socket}",
+                f"--passport-socket={instance.instance.passport_socket}",
             ],
             pass_fds=[listening.fileno()],
             cwd=PROJECT,
             env={**os.environ, "NOTIFY_SOCKET": ""},
         )
-    try:
+        stack.callback(process.wait)
+        stack.callback(process.kill)
         instance.kill("passport")  # it is connected to nobody else now
+        first = stack.enter_context(RawClient.at(instance.instance.passport_socket))
+        first.hello()
+        first.call(Bind(b"g" * 16, "the first"))
+        asked = EnumKeys(MS_NGC_KEY_STORAGE_PROVIDER, "user", b"")
+        wait_until(lambda: isinstance(first.call(asked), KeyNames), "a way through it")
         yield
-    finally:
-        process.kill()
-        process.wait()
-        kept.rename(place)
-        start_service(instance.instance, trusted_uids(), "passport-container")
-        wait_until(lambda: instance.pid_of("passport-container") != 0, "the real service")
+
+
+def _serve_again(instance: RunningInstance) -> None:
+    start_service(instance.instance, trusted_uids(), "passport-container")
+    wait_until(lambda: instance.pid_of("passport-container") != 0, "the real service")
 
 
 START = """
@@ -133,7 +145,8 @@ def test_a_pin_logs_on_when_services_have_restarted(
     instance.kill(*victims)
     person.logs_on()
     chance = random.Random(f"{SEED} {victims}")
-    killer = Killer(instance, victims, chance.randrange(STEPS - 1), answered=chance.random() < 0.5)
+    at, answered = chance.randrange(len(STEPS)), chance.random() < 0.5
+    killer = Killer(instance, victims, at, answered=answered)
     with person.interrupted(killer):
         person.logs_on()
     assert killer.has_killed
@@ -154,4 +167,4 @@ def test_logons_do_not_notice_kills_at_any_instant(
             f"\n  seed {SEED}: {count} logons, services killed at each, {under_way} times while it"
             f" was under way; the slowest took {person.slowest:.1f} s"
         )
-    assert under_way >= 0.3 * count
+    assert under_way >= count // 3

@@ -10,10 +10,10 @@ import pytest
 from keyiso.client.binding import Binding, bind_process, trusted_uids
 from keyiso.client.passport import get_container, try_pin
 from keyiso.client.supervision import start_service, stop_service
+from keyiso.identifiers import MS_NGC_KEY_STORAGE_PROVIDER
 from keyiso.status import Status
-from keyiso.wire.control import Bind
+from keyiso.wire.control import Bind, EnumKeys
 from keyiso.wire.messages import Call
-from keyiso.wire.passport import GetContainer
 from tests.cli.command import keyiso
 from tests.conformance.raw_client import RawClient, message
 from tests.conformance.statuses import fails
@@ -118,7 +118,7 @@ def test_clients_that_leave_with_answers_under_way_end_no_service(
         with RawClient.at(instance.instance.passport_socket) as client:
             client.hello()
             client.call(Bind(b"g" * 16, "leaves"))
-            asked = GetContainer(os.geteuid())
+            asked = EnumKeys(MS_NGC_KEY_STORAGE_PROVIDER, "user", b"")
             client.send(b"".join(message(Call(10 + one, asked)) for one in range(30)))
             for _ in range(number % 4):
                 client.receive()

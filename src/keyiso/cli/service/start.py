@@ -15,4 +15,4 @@ from keyiso.paths import client_instance
 def command(service: str) -> None:
     """Start a service of keyiso that was stopped."""
     start_service(client_instance(os.environ), trusted_uids(), service)
-    click.echo(f"{printable(service)} is started.")
+    click.echo(f"{printable(service)} is being started.")
