@@ -50,6 +50,7 @@ Commands:
   events      Who did what with keys, and what failed.
   serve       Run keyiso in the foreground.
   stop        End the keyiso that runs in the background.
+  service     Stop one of keyiso's services, and start it again.
   guest       Programs in a virtual machine, keys outside of it.
   completion  Have a shell complete commands and key names.
 ...

@@ -20,6 +20,7 @@ from tests.cli.command import DEADLINE_SECONDS, KEYISO, Ended
 from tests.conformance.raw_client import PROVIDER, RawClient, message
 from tests.event_log import EventInstance, event_instance
 from tests.instance import RunningInstance
+from tests.pages import check_page
 
 ROOT = Path(__file__).parents[2]
 Object = dict[str, Any]
@@ -299,46 +300,12 @@ def test_a_program_that_was_traced_can_still_end_at_once(
 # --- the page ----------------------------------------------------------------------------------
 
 PAGE = ROOT / "docs" / "trace.md"
-ENTRY_POINT = f"#!{sys.executable}\nimport sys\nfrom keyiso.cli import main\nsys.exit(main())\n"
-PYTHON = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
-VARIES = (
-    (r"\d+\.\d+ m?s\b", "TIME"),
-    (r"\[\d+\]", "[PID]"),
-    (r"\bsoftware-\d+", "software-N"),
-    (r"instance [0-9a-f]{8}", "instance ID"),
-    (r"broken: .*?  ", "broken: WHY  "),
-    (r"\d+ tries", "N tries"),
-    (r"trace 00-\w+-\w+-\w+", "trace ID"),
-)
-
-
-def steady(text: str) -> str:
-    for pattern, name in VARIES:
-        text = re.sub(pattern, name, text)
-    return text
 
 
 def test_the_page_shows_what_happens(instance: RunningInstance, tmp_path: Path) -> None:
     """Its commands are run, one after the other, and print what stands there."""
-    page = PAGE.read_text(encoding="utf-8")
     (tmp_path / "letter.txt").write_text("Dear Alice")
-    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (program,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "twice.py").write_text(program)
-    for name, text in (("keyiso", ENTRY_POINT), ("python3", PYTHON)):
-        (tmp_path / name).write_text(text)
-        (tmp_path / name).chmod(0o755)
-    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    shown = re.findall(r"^    \$ (.*)\n((?:    [^$].*\n)*)", page, re.MULTILINE)
-    assert len(shown) >= 4
-    for command, expected in shown:
-        ran = subprocess.run(
-            ["sh", "-c", f"{command} 2>&1"],
-            cwd=tmp_path,
-            env=environ,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_SECONDS,
-            check=False,
-        )
-        indented = "".join(f"    {line}\n" for line in ran.stdout.splitlines())
-        assert steady(indented) == steady(expected), command
+
+    assert check_page(PAGE, tmp_path) >= 4

@@ -1,7 +1,8 @@
 """The Passport service: ``python -I -m keyiso.passport.service``.
 
 It serves the Passport key storage provider, and has the Passport container service do what is
-asked. It knows no keys and no PINs: those come sealed to the trustlet, and go on as they are.
+asked. It has no keys, and no PINs: those come sealed to the trustlet, by a key that did not come
+through here.
 """
 
 import os
