@@ -60,7 +60,7 @@ class Instance:
         return self.runtime / "passport-container.sock"
 
     @property
-    def keyiso_socket(self) -> Path:
+    def served_socket(self) -> Path:
         """Of the KeyIso service, for the Passport container service alone."""
         return self.runtime / "keyiso-passport.sock"
 

@@ -52,7 +52,7 @@ def status_of(answer):
 
 def served(descriptor):
     "A connection to the KeyIso service, for who has connected a socket; and what it says to that."
-    client = raw_client.RawClient.at(instance.keyiso_socket)
+    client = raw_client.RawClient.at(instance.served_socket)
     client.hello()
     return client, status_of(client.call_with(BindFor("a program"), descriptor))
 """
@@ -92,7 +92,7 @@ def test_the_services_are_a_user_of_their_own(system: SystemInstance) -> None:
 
     assert uids["passport"] == uids["passport-container"] == uid_of(PASSPORT)
     assert uid_of(PASSPORT) not in {uids["keyiso"], uids["software-generator"], 0}
-    for place in (system.instance.container_socket, system.instance.keyiso_socket):
+    for place in (system.instance.container_socket, system.instance.served_socket):
         assert (place.stat().st_uid, place.stat().st_mode & 0o777) == (uid_of(PASSPORT), 0o600)
 
 
@@ -103,7 +103,7 @@ def test_nobody_else_reaches_what_is_for_the_services(world: World, user: str) -
         SERVICE
         + """
 refused = []
-for place in (instance.container_socket, instance.keyiso_socket):
+for place in (instance.container_socket, instance.served_socket):
     try:
         connected(place)
     except PermissionError:
@@ -122,7 +122,7 @@ def test_root_is_no_service_either(system: SystemInstance, world: World) -> None
         SERVICE
         + """
 answers = []
-for place in (instance.container_socket, instance.keyiso_socket):
+for place in (instance.container_socket, instance.served_socket):
     with raw_client.RawClient.at(place) as client:
         answers.append(client.receive().status)
 tell(answers)
@@ -246,7 +246,7 @@ def test_no_service_says_to_which_key_a_secret_is_sealed(
     system: SystemInstance, world: World, made: str
 ) -> None:
     """It would be one of its own. An application asks the KeyIso service for that."""
-    for place in (system.instance.passport_socket, system.instance.keyiso_socket):
+    for place in (system.instance.passport_socket, system.instance.served_socket):
         told = world.run(
             "root" if place == system.instance.passport_socket else PASSPORT,
             f"""
@@ -268,7 +268,7 @@ def test_what_a_service_is_not_for_ends_its_connection(world: World) -> None:
 from keyiso.wire.control import Bind, GetBindings, ImportKey
 told = []
 for operation in (Bind(os.urandom(16), "itself"), GetBindings()):
-    with raw_client.RawClient.at(instance.keyiso_socket) as client:
+    with raw_client.RawClient.at(instance.served_socket) as client:
         client.hello()
         told.append(client.call(operation).status)
 tell(told)
@@ -300,3 +300,40 @@ tell([[one.pid, one.uid, one.process] for one in found])
         )
 
     assert [pid, uid_of(ALICE), "-c, by passport-container"] in found
+
+
+@pytest.fixture
+def small_shares(python: Path, homes: Path) -> Iterator[World]:
+    limit = ("--limit", "CONNECTIONS_PER_USER=6")
+    with in_use(SystemInstance(homes / "small", python, limit)) as running:
+        yield World(python, running.home)
+
+
+def test_who_takes_all_that_is_his_takes_nothing_from_others(small_shares: World) -> None:
+    """Of no service of the chain, though each is one user to the next."""
+    crowd = """
+import contextlib
+from keyiso.wire.control import Bind
+from keyiso.wire.passport import GetContainer
+place = client_instance(os.environ).passport_socket
+with contextlib.ExitStack() as stack:
+    answers = []
+    for _ in range(6):
+        client = stack.enter_context(raw_client.RawClient.at(place))
+        client.hello()
+        client.call(Bind(os.urandom(16), "crowd"))
+        answers.append(client.call(GetContainer(os.getuid())).status)
+    with raw_client.RawClient.at(place) as client:
+        answers.append(client.receive().status)
+    tell(answers)
+    wait()
+"""
+    ask = """
+from keyiso.client.binding import bind_process
+from keyiso.client.passport import get_container
+tell(outcome(lambda: get_container(bind_process(os.environ, service="passport"))))
+"""
+    assert small_shares.run(ALICE, ask) == "NTE_NOT_FOUND"  # everybody serves
+    with small_shares.start(ALICE, crowd) as alice:
+        assert alice.told() == [*[Status.NTE_NOT_FOUND] * 6, Status.KEYISO_E_LIMIT]
+        assert small_shares.run(BOB, ask) == "NTE_NOT_FOUND"

@@ -103,7 +103,7 @@ def stale_container_service(instance: RunningInstance) -> Iterator[None]:
             [
                 sys.executable,
                 *("-c", START, str(listening.fileno()), "--service=passport-container"),
-                f"--upstream={instance.instance.keyiso_socket}",
+                f"--upstream={instance.instance.served_socket}",
                 f"--passport-socket={instance.instance.passport_socket}",
             ],
             pass_fds=[listening.fileno()],

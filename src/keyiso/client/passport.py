@@ -4,7 +4,7 @@ Whatever restarts meanwhile, an attempt keeps its id, so that it is counted once
 again, to a new key. A PIN belongs to the caller, who wipes it: ``with pin:``. Each call has a
 connection of its own, so that nobody of this process waits for a PIN to be checked.
 
-All functions raise ``NTE_NOT_SUPPORTED`` where keyiso is of an older version. Those that take a PIN
+The binding is one to the Passport service (``service="passport"``). The functions that take a PIN
 raise ``NTE_INCORRECT_PASSWORD`` for a wrong one, ``NTE_AUTHENTICATION_IGNORED`` while the container
 is locked, ``NTE_PASSWORD_CHANGE_REQUIRED`` for one that has expired, and ``NTE_NOT_FOUND`` for a
 user who has no container.

@@ -14,7 +14,7 @@ from keyiso.errors import Hop
 class Trouble(enum.Enum):
     """What a client can find broken."""
 
-    CONTROL_ENDED = "the KeyIso service restarted or is not running"
+    CONTROL_ENDED = "the service that is bound restarted or is not running"
     CHANNEL_ENDED = "the worker restarted"
     CHANNEL_UNKNOWN = "the KeyIso service does not reach this channel's worker"
     SLOT_STALE = "the worker no longer holds the key"

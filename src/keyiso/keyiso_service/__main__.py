@@ -91,8 +91,8 @@ def main(arguments: list[str]) -> int:
         quotas=quotas,
     )
     service.listen(sockets["control"])
-    if "passport" in sockets:
-        service.listen_for_passport(sockets["passport"], options.passport_socket)
+    if "served" in sockets:
+        service.listen_for_passport(sockets["served"], options.passport_socket)
     loop.run()
     uses.tell_all()
     store.close()

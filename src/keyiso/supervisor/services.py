@@ -44,7 +44,7 @@ def service_specs(instance: Instance, settings: ServiceSettings) -> tuple[Servic
     if vbs and settings.vbs_once:
         vbs = (*vbs, f"vbs-{SPARE}", f"vbs-{SPARE}-{GENERATOR}")
     control = listen_at(instance.control_socket, mode=0o666 if instance.system else 0o600)
-    served = listen_at(instance.keyiso_socket, mode=0o600, user=settings.passport)
+    served = listen_at(instance.served_socket, mode=0o600, user=settings.passport)
     service = ServiceSpec(
         "keyiso",
         "keyiso.keyiso_service",
@@ -63,7 +63,7 @@ def service_specs(instance: Instance, settings: ServiceSettings) -> tuple[Servic
             f"--passport-socket={instance.passport_socket}",
             *_lowered(settings),
         ),
-        {"control": control.detach(), "passport": served.detach()},
+        {"control": control.detach(), "served": served.detach()},
         settings.keyiso,
         instance.notify_socket,
     )
@@ -83,7 +83,7 @@ def _passport(instance: Instance, settings: ServiceSettings) -> Iterable[Service
             "passport-container",
             "container_service",
             instance.container_socket,
-            instance.keyiso_socket,
+            instance.served_socket,
         ),
     ):
         is_first = place == instance.passport_socket
