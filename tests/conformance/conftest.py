@@ -18,7 +18,8 @@ from tests.conformance import isolating_provider, raw_client
 from tests.conformance.raw_client import RawClient
 from tests.conformance.readable_tree import Unreadable, make_tree
 from tests.conformance.statuses import fails
-from tests.instance import RunningInstance
+from tests.conformance.world import SystemInstance, World
+from tests.instance import RunningInstance, in_use
 
 LEVELS = ("software", pytest.param("vbs", marks=pytest.mark.soak))
 IN_SHORT = "test_ncrypt_lifecycle"
@@ -133,6 +134,19 @@ def homes() -> Iterator[Path]:
     directory.chmod(0o755)
     yield directory
     shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="module")
+def system(python: Path, homes: Path) -> Iterator[SystemInstance]:
+    """A running system instance, for the tests of a module."""
+    with in_use(SystemInstance(homes / "system", python)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def world(python: Path, system: SystemInstance) -> World:
+    """Its users."""
+    return World(python, system.home)
 
 
 @pytest.fixture

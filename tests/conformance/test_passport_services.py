@@ -70,17 +70,6 @@ tell(os.getuid())
 """
 
 
-@pytest.fixture(scope="module")
-def system(python: Path, homes: Path) -> Iterator[SystemInstance]:
-    with in_use(SystemInstance(homes / "system", python)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def world(python: Path, system: SystemInstance) -> World:
-    return World(python, system.home)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def enrolled(world: World) -> None:
     """She has a container, and a key of her own beside it."""

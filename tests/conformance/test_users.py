@@ -35,20 +35,9 @@ from tests.conformance.world import (
     World,
     uid_of,
 )
-from tests.instance import RunningInstance, in_use
+from tests.instance import RunningInstance
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="becoming other users needs root")
-
-
-@pytest.fixture(scope="module")
-def system(python: Path, homes: Path) -> Iterator[SystemInstance]:
-    with in_use(SystemInstance(homes / "system", python)) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def world(python: Path, system: SystemInstance) -> World:
-    return World(python, system.home)
 
 
 # --- the services ------------------------------------------------------------------------------
