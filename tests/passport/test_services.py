@@ -49,7 +49,7 @@ def processes_of(instance: RunningInstance, service: str) -> list[int]:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("KEYISO_DEADLINE", "3")
+    monkeypatch.setenv("KEYISO_DEADLINE", "6")
     yield
 
 
