@@ -136,6 +136,9 @@ SHORTEST_PIN_CHARACTERS: Final = 4
 PIN_HISTORY: Final = 50
 """PINs that a policy can forbid to use again, the most that Windows Hello allows."""
 
+PIN_RULES_BYTES: Final = 16384
+"""Of the file with an instance's rules for PINs."""
+
 PIN_COST_KIB: Final = 256 * 1024
 """256 MiB: what one try of a PIN may take in memory, whatever a stored protector asks for."""
 

@@ -10,13 +10,13 @@ from keyiso.crypto.bound_seal import BoundSeal
 from keyiso.crypto.container_copy import answer_reset, decode_reset, open_reset
 from keyiso.crypto.container_secret import unwrapped_secret
 from keyiso.crypto.hpke import SUITE
+from keyiso.crypto.pin_counters import LockSchedule
 from keyiso.crypto.pin_history import new_history, open_history, seal_history
 from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.crypto.pin_seal import open_pin, seal_pin
 from keyiso.status import Status
 from keyiso.trustlet.passport.attempt import AttemptNotes
 from keyiso.trustlet.passport.container_record import COUNTERS, NOTES, RECORD, ContainerRecord
-from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.sealed_value import SealedValue
 from keyiso.trustlet.passport.software_protector import CountersOnFile, SoftwareProtector
 from keyiso.trustlet.passport.tpm_protector import TpmProtector

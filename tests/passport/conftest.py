@@ -15,9 +15,9 @@ from keyiso.client.binding import Binding, bind_process
 from keyiso.client.passport import enrol_pin
 from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.pin import Pin
+from keyiso.crypto.pin_counters import LockSchedule
 from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.trustlet.passport.container import Container
-from keyiso.trustlet.passport.counters import LockSchedule
 from tests.child import child
 from tests.instance import RunningInstance
 from tests.passport.worker import Job, opened_container

@@ -9,12 +9,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from keyiso.crypto import container_copy
 from keyiso.crypto.container_copy import answer_reset, decode_reset
 from keyiso.crypto.hand_carried import seal_message
+from keyiso.crypto.pin_counters import LockSchedule
 from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.crypto.recovery import recovery_fingerprint
 from keyiso.status import Status
 from keyiso.tpm.capabilities import handles, lockout_state
 from keyiso.tpm.constants import TPM_HT
-from keyiso.trustlet.passport.counters import LockSchedule
 from tests.conformance.statuses import fails
 from tests.passport.conftest import NEW, RIGHT, SCHEDULE, WRONG, Setting, pin
 from tests.passport.worker import opened_container

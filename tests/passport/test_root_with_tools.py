@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
+from keyiso.crypto.pin_counters import LockSchedule
 from keyiso.errors import NCryptError
 from keyiso.status import Status
 from keyiso.tpm.capabilities import lockout_state
 from keyiso.tpm.pin_sealed import PinSealed, decode_pin_sealed
 from keyiso.tpm.srk import enrol_srk
-from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.tpm_protector import TpmPinProtector, TpmProtector
 from tests.conformance.statuses import fails
 from tests.passport import with_tools

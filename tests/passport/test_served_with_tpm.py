@@ -15,13 +15,13 @@ from keyiso.client.binding import bind_process
 from keyiso.client.passport import try_pin
 from keyiso.crypto.container_secret import container_of, unwrapped_secret
 from keyiso.crypto.pin_cost import stretched
+from keyiso.crypto.pin_counters import LockSchedule
 from keyiso.errors import NCryptError
 from keyiso.paths import Instance
 from keyiso.status import Status
 from keyiso.tpm.enrolment import decode_enrolment, encode_enrolment
 from keyiso.tpm.pin_sealed import decode_pin_sealed
 from keyiso.trustlet.passport.container_record import ContainerRecord
-from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.software_protector import SoftwareProtector
 from keyiso.wire.passport import GetContainer, Ticket
 from tests.cli.command import Ended, keyiso

@@ -18,6 +18,7 @@ from keyiso.clock import SystemClock
 from keyiso.crypto.key_blob import Root
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_cost import PinCost
+from keyiso.crypto.pin_counters import LockSchedule
 from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.errors import NCryptError
 from keyiso.status import status_name
@@ -26,7 +27,6 @@ from keyiso.tpm.tpm import Tpm
 from keyiso.tpm.transport import connect
 from keyiso.trustlet.passport.container import Container
 from keyiso.trustlet.passport.container_record import container_files
-from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.tpm_place import TpmPlace
 
 ROOT = Root(b"r" * 16, "machine", b"the root of the trustlet        ")

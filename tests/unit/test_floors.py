@@ -46,6 +46,7 @@ FLOORS = {
     # 2
     "events": 2,
     "function_table": 2,
+    "pin_rules_file": 2,
     "server": 2,
     "store": 2,
     "tpm": 2,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keyiso import limits
 from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.pin import Pin
+from keyiso.crypto.pin_counters import Counters, LockSchedule
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status, status_name
 from keyiso.trustlet.passport.attempt import (
@@ -21,7 +22,6 @@ from keyiso.trustlet.passport.attempt import (
     next_step,
     situation,
 )
-from keyiso.trustlet.passport.counters import Counters, LockSchedule
 from keyiso.trustlet.passport.verification import verify_pin
 from tests.conformance.statuses import fails
 

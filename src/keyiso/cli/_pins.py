@@ -7,9 +7,10 @@ import click
 
 from keyiso import limits
 from keyiso.crypto.pin import Pin, wipe
-from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.passport.dialogue import PinQuestion
 from keyiso.passport.prompt import pin_prompt
+from keyiso.paths import client_instance
+from keyiso.pin_rules_file import read_pin_rules
 
 _STDIN: Final = 0
 
@@ -43,7 +44,8 @@ class _Asked:
         return self._prompt.ask(question)
 
     def new(self, question: PinQuestion) -> Pin:
-        return self._prompt.ask_new(question, PinPolicy())
+        rules = read_pin_rules(client_instance(os.environ).config)
+        return self._prompt.ask_new(question, rules.policy)
 
 
 class _FromLines:

@@ -9,6 +9,7 @@ from pathlib import Path
 from keyiso.clock import SystemClock
 from keyiso.errors import NCryptError
 from keyiso.paths import JOURNAL_SOCKET, Instance, server_instance
+from keyiso.pin_rules_file import read_pin_rules
 from keyiso.server.identity import new_identity
 from keyiso.server.loop import Loop
 from keyiso.server.startup import stop_on_signals, usable_quotas
@@ -88,6 +89,7 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
         passport=passport,
         manager_uids=_manager_uids(options),
         manager_gids=() if keyiso is None else (keyiso.gid,),
+        pin_rules=read_pin_rules(instance.config),
         journal=options.journal,
         limits_set=options.limit,
     )

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from keyiso.crypto.pin_rules import PinRules
 from keyiso.paths import Instance
 from keyiso.supervisor.layout import listen_at
 from keyiso.supervisor.spawn import ServiceSpec, User
@@ -33,6 +34,8 @@ class ServiceSettings:
     manager_uids: Sequence[int] = ()
     manager_gids: Sequence[int] = ()
     journal: Path
+    pin_rules: PinRules = field(default_factory=PinRules)
+    """Of new Passport containers."""
     limits_set: Sequence[str] = ()
     """``NAME=NUMBER`` each."""
 
@@ -121,6 +124,7 @@ def _software_worker(instance: Instance, settings: ServiceSettings, name: str) -
         arguments = (
             *arguments,
             f"--containers={instance.containers}",
+            f"--pin-rules={settings.pin_rules.as_argument()}",
             f"--enrolment={instance.vbs_enrolment}",
         )
     return ServiceSpec(

@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> int:
 
 def _passport(loop: Loop, options: argparse.Namespace, machine: Root | None) -> PassportDesk:
     """What only the worker loads that has the Passport containers."""
+    from keyiso.crypto.pin_rules import rules_of_argument
     from keyiso.trustlet.passport.desk import Desk
     from keyiso.trustlet.passport.tpm_place import machines_tpm
 
@@ -60,7 +61,7 @@ def _passport(loop: Loop, options: argparse.Namespace, machine: Root | None) -> 
         return machine
 
     tpm = functools.partial(machines_tpm, options.enrolment, loop.clock)
-    return Desk(loop, options.containers, root, tpm)
+    return Desk(loop, options.containers, root, tpm, rules_of_argument(options.pin_rules))
 
 
 def _usable(service: str, root: Callable[[], Root | None]) -> Root | None:
@@ -79,8 +80,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--machine-root", type=Path, required=True)
     parser.add_argument("--boot-roots", type=Path, required=True)
     parser.add_argument("--may-create-root", action="store_true")
-    # Of the one worker that serves Passport: its containers, and which TPM keeps their PINs.
+    # Of the one worker that serves Passport: its containers, which TPM keeps their PINs, the rules.
     parser.add_argument("--containers", type=Path)
+    parser.add_argument("--pin-rules")
     parser.add_argument("--enrolment", type=Path)
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
     return parser.parse_args(arguments)

@@ -17,7 +17,7 @@ from typing import Final
 import msgspec
 
 from keyiso import limits
-from keyiso.trustlet.passport.counters import Counters, LockSchedule
+from keyiso.crypto.pin_counters import Counters, LockSchedule
 
 
 class AttemptNotes(msgspec.Struct, frozen=True, array_like=True):

@@ -17,15 +17,16 @@ from keyiso.crypto.container_secret import ContainerSecret, new_container_secret
 from keyiso.crypto.hpke import KEY_BYTES
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_cost import COST_64_KIB, COST_64_MIB, PinCost
+from keyiso.crypto.pin_counters import LockSchedule
 from keyiso.crypto.pin_history import new_history, open_history, seal_history
 from keyiso.crypto.pin_policy import PinPolicy
+from keyiso.crypto.pin_rules import PinRules
 from keyiso.crypto.recovery import recovery_fingerprint
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 from keyiso.tpm.pin_sealed import decode_pin_sealed
 from keyiso.trustlet.passport.attempt import AttemptNotes, lock_is_to_begin
 from keyiso.trustlet.passport.container_record import ContainerFiles, ContainerRecord
-from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.durable_file import exclusively
 from keyiso.trustlet.passport.software_protector import (
     NOT_STOPPED,
@@ -135,13 +136,18 @@ class Container:
             changed = msgspec.structs.replace(record, history=history, changed_by=attempt_id)
             self._protect(changed, secret, new)
 
-    def reset(self, pin: Pin) -> ContainerSecret:
-        """Set a PIN without the old one. Keys are lost.
+    def reset(self, pin: Pin, rules: PinRules | None = None) -> ContainerSecret:
+        """Set a PIN without the old one. Keys are lost. ``rules`` are for this PIN and from now on;
+        by default the container's.
 
         Raises ``NTE_VALIDATION_FAILED`` as `enrol` does, ``NTE_NOT_FOUND`` as `verify` does.
         """
         with exclusively(self._files.directory):
             record = self._enrolled()
+            if rules is not None:
+                record = msgspec.structs.replace(
+                    record, policy=rules.policy, schedule=rules.schedule
+                )
             record.policy.check(pin)
             record = self._with_handles(record)
             return self._set_first(msgspec.structs.replace(record, changed_by=b""), pin)

@@ -11,9 +11,9 @@ import msgspec
 from keyiso import limits
 from keyiso.crypto.bound_seal import BoundSeal
 from keyiso.crypto.key_blob import Root
+from keyiso.crypto.pin_counters import LockSchedule
 from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.trustlet.passport.attempt import AttemptNotes
-from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.durable_file import DurableFile
 from keyiso.trustlet.passport.sealed_value import SealedValue
 from keyiso.trustlet.passport.software_protector import CountersOnFile, SoftwareProtector

@@ -15,7 +15,7 @@ from keyiso import limits
 from keyiso.crypto.container_secret import ContainerSecret, container_of
 from keyiso.crypto.key_blob import Root
 from keyiso.crypto.pin import Pin
-from keyiso.crypto.pin_policy import PinPolicy
+from keyiso.crypto.pin_rules import PinRules
 from keyiso.crypto.pin_seal import PinTerms, Purpose
 from keyiso.errors import ncrypt_error
 from keyiso.server.background import Background
@@ -25,7 +25,6 @@ from keyiso.server.promise import Promise
 from keyiso.status import Status
 from keyiso.trustlet.passport.container import Container
 from keyiso.trustlet.passport.container_record import container_files
-from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.durable_file import make_directory
 from keyiso.trustlet.passport.pin_keys import PinKeys
 from keyiso.trustlet.passport.tickets import Tickets, TicketTerms
@@ -66,8 +65,12 @@ class Desk:
         directory: Path,
         root: Callable[[], Root],
         tpm: TpmOpener,
+        rules: PinRules,
     ) -> None:
-        """``root`` seals what is stored; it raises where there is none."""
+        """``root`` seals what is stored; it raises where there is none. ``rules`` are for new
+        containers and for those that are reset.
+        """
+        self._rules = rules
         self._loop = loop
         self._directory = directory
         self._root = root
@@ -105,10 +108,10 @@ class Desk:
 
     async def _enrol(self, connection: Connection, call: Call[EnrolPin]) -> ContainerState:
         operation = call.operation
-        owner, attempt_id = operation.owner, operation.attempt_id
+        owner, attempt_id, rules = operation.owner, operation.attempt_id, self._rules
 
         def enrol(container: Container) -> ContainerState:
-            container.enrol(owner, pin, PinPolicy(), LockSchedule(), attempt_id=attempt_id)
+            container.enrol(owner, pin, rules.policy, rules.schedule, attempt_id=attempt_id)
             return _state(container, owner)
 
         with self._opened(operation.pin, operation, "enrol") as pin:
@@ -146,7 +149,7 @@ class Desk:
         operation = call.operation
 
         def reset(container: Container) -> ContainerState:
-            container.reset(pin)
+            container.reset(pin, self._rules)
             return _state(container, operation.owner)
 
         with self._opened(operation.pin, operation, "new") as pin:

@@ -16,9 +16,9 @@ import msgspec
 from keyiso.crypto.container_secret import ContainerSecret, unwrapped_secret
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_cost import COST_64_MIB, SALT_BYTES, PinCost, stretched
+from keyiso.crypto.pin_counters import Counters
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
-from keyiso.trustlet.passport.counters import Counters
 
 NOT_STOPPED: Final = ("rollback", "offline guessing")
 """What this protector does not stop, beside what no protector does."""

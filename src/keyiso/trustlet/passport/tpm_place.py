@@ -10,6 +10,7 @@ from typing import Final
 from keyiso.clock import Clock
 from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.pin import Pin
+from keyiso.crypto.pin_counters import LockSchedule
 from keyiso.errors import NCryptError
 from keyiso.status import Status
 from keyiso.tpm.capabilities import handles
@@ -18,7 +19,6 @@ from keyiso.tpm.enrolment import open_tpm, read_enrolment
 from keyiso.tpm.pin_index import OWNER_INDICES, remove_pin_index
 from keyiso.tpm.srk import PinnedSrk
 from keyiso.tpm.tpm import Tpm
-from keyiso.trustlet.passport.counters import LockSchedule
 from keyiso.trustlet.passport.tpm_protector import TpmProtector, make_tpm_protector
 
 HANDLES_PER_CONTAINER: Final = 2

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from keyiso.crypto.container_secret import ContainerSecret, container_secret
 from keyiso.crypto.pin import Pin
 from keyiso.crypto.pin_cost import COST_64_KIB, SALT_BYTES, PinCost, stretched
+from keyiso.crypto.pin_counters import Counters, LockSchedule
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 from keyiso.tpm.pin_index import (
@@ -27,7 +28,6 @@ from keyiso.tpm.pin_sealed import PinSealed, decode_pin_sealed, seal_under_pin, 
 from keyiso.tpm.proven_time import proven_time
 from keyiso.tpm.srk import PinnedSrk
 from keyiso.tpm.tpm import Tpm
-from keyiso.trustlet.passport.counters import Counters, LockSchedule
 
 _CURVE: Final = ec.SECP256R1()
 _SCALAR_BYTES: Final = 32

@@ -5,10 +5,10 @@ from typing import Final, Protocol
 from keyiso import limits
 from keyiso.crypto.container_secret import ContainerSecret
 from keyiso.crypto.pin import Pin
+from keyiso.crypto.pin_counters import Counters, LockSchedule
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.status import Status
 from keyiso.trustlet.passport.attempt import AttemptNotes, Step, next_step
-from keyiso.trustlet.passport.counters import Counters, LockSchedule
 
 _MOST_STEPS: Final = 32
 """An attempt takes seven. More means that somebody else changes the counters all the time."""
