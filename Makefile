@@ -98,13 +98,15 @@ clean: ## remove .venv, caches and what was built
 LOT_2 := tests/conformance
 LOT_3 := tests/bench tests/cli
 LOT_4 := tests/crash tests/fuzz tests/restart tests/scale
+LOT_5 := tests/passport
 RUN_LOTS = \
 	printed=$$(mktemp -d); trap 'rm -rf "$$printed"' EXIT; trap 'exit 1' INT TERM; \
 	$(BIN)/python -m pytest $(LOT_2) >"$$printed/2" 2>&1 & second=$$!; \
 	$(BIN)/python -m pytest $(LOT_3) >"$$printed/3" 2>&1 & third=$$!; \
 	$(BIN)/python -m pytest $(LOT_4) >"$$printed/4" 2>&1 & fourth=$$!; \
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(LOT_2) $(LOT_3) $(LOT_4)); status=$$?; \
-	for lot in $$second $$third $$fourth; do wait $$lot || status=1; done; \
+	$(BIN)/python -m pytest $(LOT_5) >"$$printed/5" 2>&1 & fifth=$$!; \
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(LOT_2) $(LOT_3) $(LOT_4) $(LOT_5)); status=$$?; \
+	for lot in $$second $$third $$fourth $$fifth; do wait $$lot || status=1; done; \
 	cat "$$printed"/*; \
 	exit $$status
 
