@@ -14,9 +14,8 @@ from keyiso.events.reader import LogReader
 from keyiso.events.records import Channel
 from keyiso.keyiso_service.access import Authority
 from keyiso.keyiso_service.client import Client
-from keyiso.keyiso_service.finding import check_row
+from keyiso.keyiso_service.finding import check_row, listed_key
 from keyiso.keyiso_service.key_changes import _change_of
-from keyiso.keyiso_service.service import _listed
 from keyiso.names import check_name, decode_name
 from keyiso.paths import Instance, client_instance
 from keyiso.router import _from_file
@@ -152,7 +151,7 @@ def row_parser() -> Parser:
         columns = data[:16], data[16 : 16 + size], data[16 + size :]
         database.execute("UPDATE keys SET key_id = ?, name = ?, blob = ?", columns)
         for found in reader.page(sealed.provider, sealed.owner, b"", 10):
-            line = _listed(found, client, authority)
+            line = listed_key(found, client, authority)
             assert line is None or line.name == found.name
             check_row(found, read_header(found.blob))
 

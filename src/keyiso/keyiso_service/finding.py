@@ -2,14 +2,15 @@
 
 from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import KeyHeader, Right, Scope
-from keyiso.errors import ncrypt_error
-from keyiso.keyiso_service.access import check_access, no_such_key
+from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.keyiso_service.access import Authority, check_access, no_such_key
 from keyiso.keyiso_service.client import Client
 from keyiso.keyiso_service.terms import check_provider
 from keyiso.names import check_name
 from keyiso.status import Status
 from keyiso.store.keys import KeyReader, StoredKey
 from keyiso.store.schema import MACHINE
+from keyiso.wire.control import KeyName
 
 
 def partition_of(scope: Scope, uid: int) -> int:
@@ -49,3 +50,31 @@ def check_row(stored: StoredKey, header: KeyHeader) -> None:
             "the sealed key belongs to another row of the store",
             "The store was edited. Restore it from a backup; other keys are not affected.",
         )
+
+
+def listed_key(stored: StoredKey, client: Client, authority: Authority) -> KeyName | None:
+    """A key's line in an enumeration; none for a key that does not exist for this client."""
+    try:
+        check_name(stored.name)
+    except NCryptError:
+        return None  # no key can be asked for by what is no name
+    try:
+        header = read_header(stored.blob)
+    except NCryptError:
+        # Who could have deleted it whole sees a damaged key, so that it can be deleted.
+        return KeyName(stored.name, "") if _manages(stored, client, authority) else None
+    try:
+        check_access(stored, header, client.peer, Right.USE)
+    except NCryptError:
+        return None
+    return KeyName(stored.name, header.algorithm)
+
+
+def _manages(stored: StoredKey, client: Client, authority: Authority) -> bool:
+    if stored.partition != MACHINE:
+        return stored.partition == client.peer.uid
+    try:
+        authority.check_manages_machine(client.peer)
+    except NCryptError:
+        return False
+    return True

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from keyiso import limits
-from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import KeyHeader, Level, Right
 from keyiso.errors import Hop, NCryptError, ncrypt_error
-from keyiso.keyiso_service.access import Authority, check_access, no_such_key
+from keyiso.keyiso_service.access import Authority, no_such_key
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.bindings import bindings
 from keyiso.keyiso_service.client import Client, bound_client, hash_of_group
 from keyiso.keyiso_service.ephemeral_keys import EphemeralKeys
-from keyiso.keyiso_service.finding import find_key, partition_of
+from keyiso.keyiso_service.finding import find_key, listed_key, partition_of
 from keyiso.keyiso_service.isolation_audit import IsolationAudit
 from keyiso.keyiso_service.key_changes import KeyChanges
 from keyiso.keyiso_service.key_store import KeyStore
@@ -27,7 +26,7 @@ from keyiso.keyiso_service.served_clients import handlers_for_passport
 from keyiso.keyiso_service.terms import LEVELS, check_provider
 from keyiso.keyiso_service.watching import Watching
 from keyiso.keyiso_service.workers import Workers, level_of_worker
-from keyiso.names import check_name, printable_name
+from keyiso.names import printable_name
 from keyiso.quotas import Quotas
 from keyiso.server.application import Application
 from keyiso.server.connection import DONE, Connection, Endpoint, Handler, WithDescriptor
@@ -36,9 +35,9 @@ from keyiso.server.link import Link
 from keyiso.server.listener import Listener
 from keyiso.server.loop import Loop
 from keyiso.server.promise import run_coroutine
+from keyiso.server.shares import no_descriptor
 from keyiso.status import Status
 from keyiso.store.keys import StoredKey
-from keyiso.store.schema import MACHINE
 from keyiso.wire.control import (
     BINDINGS_FEATURE,
     Attach,
@@ -63,7 +62,6 @@ from keyiso.wire.control import (
     GetProperty,
     GetServiceStatus,
     ImportKey,
-    KeyName,
     KeyNames,
     OpenEphemeral,
     OpenKey,
@@ -337,7 +335,7 @@ class KeyIsoService:
         page = self._store.read.page(
             operation.provider, partition, operation.after, limits.ENUMERATION_PAGE
         )
-        lines = (_listed(stored, client, self._authority) for stored in page)
+        lines = (listed_key(stored, client, self._authority) for stored in page)
         names = tuple(line for line in lines if line is not None)
         more = len(page) == limits.ENUMERATION_PAGE
         return KeyNames(names, page[-1].name if more else b"")
@@ -470,36 +468,4 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
     try:
         return socket.socketpair()
     except OSError as error:
-        raise ncrypt_error(
-            Status.KEYISO_E_LIMIT,
-            f"the KeyIso service has no descriptor for a key channel: {error.strerror}",
-            "Raise its RLIMIT_NOFILE, or end some clients.",
-        ) from None
-
-
-def _listed(stored: StoredKey, client: Client, authority: Authority) -> KeyName | None:
-    """A key's line in an enumeration; none for a key that does not exist for this client."""
-    try:
-        check_name(stored.name)
-    except NCryptError:
-        return None  # no key can be asked for by what is no name
-    try:
-        header = read_header(stored.blob)
-    except NCryptError:
-        # Who could have deleted it whole sees a damaged key, so that it can be deleted.
-        return KeyName(stored.name, "") if _manages(stored, client, authority) else None
-    try:
-        check_access(stored, header, client.peer, Right.USE)
-    except NCryptError:
-        return None
-    return KeyName(stored.name, header.algorithm)
-
-
-def _manages(stored: StoredKey, client: Client, authority: Authority) -> bool:
-    if stored.partition != MACHINE:
-        return stored.partition == client.peer.uid
-    try:
-        authority.check_manages_machine(client.peer)
-    except NCryptError:
-        return False
-    return True
+        raise no_descriptor(error) from None
