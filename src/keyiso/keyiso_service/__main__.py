@@ -25,26 +25,14 @@ from keyiso.keyiso_service.workers import Workers, WorkerSockets
 from keyiso.server.heartbeat import start_heartbeat
 from keyiso.server.identity import new_identity
 from keyiso.server.loop import Loop
-from keyiso.server.startup import (
-    StartupError,
-    harden_process,
-    inherited_sockets,
-    stop_on_signals,
-    usable_quotas,
-)
+from keyiso.server.startup import begin_service, stop_on_signals
 from keyiso.store.ephemerals import EphemeralStore
 from keyiso.wire.link import Uses
 
 
 def main(arguments: list[str]) -> int:
     options = _parse(arguments)
-    try:
-        sockets = inherited_sockets()
-        harden_process()
-        quotas = usable_quotas(options.limit)
-    except (StartupError, NCryptError, OSError) as error:
-        print(f"keyiso {options.service}: {error}", file=sys.stderr)
-        return 1
+    sockets, quotas = begin_service(options.service, options.limit)
     loop = Loop(SystemClock())
     stop_on_signals(loop, loop.stop)
     start_heartbeat(loop, os.environ)

@@ -3,25 +3,17 @@
 import argparse
 import os
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from keyiso.clock import SystemClock
-from keyiso.errors import NCryptError
 from keyiso.quotas import Quotas
 from keyiso.server.heartbeat import start_heartbeat
 from keyiso.server.identity import Identity, new_identity
 from keyiso.server.loop import Loop
-from keyiso.server.startup import (
-    StartupError,
-    harden_process,
-    inherited_sockets,
-    stop_on_signals,
-    usable_quotas,
-)
+from keyiso.server.startup import begin_service, stop_on_signals
 
 _DESCRIPTORS: Final = 4
 """What one client takes: its connection, the next one, the application's socket, a key channel."""
@@ -47,13 +39,9 @@ def start_service(
 ) -> int:
     """Serve until this process is asked to end. Returns its exit code."""
     options = _parse(arguments)
-    try:
-        sockets = inherited_sockets()
-        harden_process()
-        quotas = usable_quotas(options.limit, descriptors_of_client=_DESCRIPTORS)
-    except (StartupError, NCryptError, OSError) as error:
-        print(f"keyiso {options.service}: {error}", file=sys.stderr)
-        return 1
+    sockets, quotas = begin_service(
+        options.service, options.limit, descriptors_of_client=_DESCRIPTORS
+    )
     loop = Loop(SystemClock())
     stop_on_signals(loop, loop.stop)
     start_heartbeat(loop, os.environ)

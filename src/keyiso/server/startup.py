@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from keyiso.errors import NCryptError
 from keyiso.quotas import Quotas
 from keyiso.server.loop import Loop
 
@@ -28,6 +29,21 @@ _PR_SET_NO_NEW_PRIVS: Final = 38
 
 class StartupError(Exception):
     """The service was not started as it must be."""
+
+
+def begin_service(
+    service: str, settings: Iterable[str], *, descriptors_of_client: int = 1
+) -> tuple[dict[str, socket.socket], Quotas]:
+    """The listening sockets of a service and what it can give, in a process that is hardened.
+
+    Ends the process and says why when it was not started as it must be.
+    """
+    try:
+        sockets = inherited_sockets()
+        harden_process()
+        return sockets, usable_quotas(settings, descriptors_of_client=descriptors_of_client)
+    except (StartupError, NCryptError, OSError) as error:
+        sys.exit(f"keyiso {service}: {error}")
 
 
 def inherited_sockets() -> dict[str, socket.socket]:

@@ -13,13 +13,7 @@ from keyiso.errors import NCryptError
 from keyiso.server.heartbeat import start_heartbeat
 from keyiso.server.identity import boot_id, new_identity
 from keyiso.server.loop import Loop
-from keyiso.server.startup import (
-    StartupError,
-    harden_process,
-    inherited_sockets,
-    stop_on_signals,
-    usable_quotas,
-)
+from keyiso.server.startup import begin_service, stop_on_signals
 from keyiso.trustlet.engine import Engine, missing_root
 from keyiso.trustlet.roots import boot_root, machine_root
 from keyiso.trustlet.worker import PassportDesk, Worker
@@ -27,13 +21,7 @@ from keyiso.trustlet.worker import PassportDesk, Worker
 
 def main(arguments: list[str]) -> int:
     options = _parse(arguments)
-    try:
-        sockets = inherited_sockets()
-        harden_process()
-        quotas = usable_quotas(options.limit)
-    except (StartupError, NCryptError, OSError) as error:
-        print(f"keyiso {options.service}: {error}", file=sys.stderr)
-        return 1
+    sockets, quotas = begin_service(options.service, options.limit)
     path, may_create = options.machine_root, options.may_create_root
     machine = _usable(options.service, lambda: machine_root(path, may_create=may_create))
     boot = _usable(options.service, lambda: boot_root(options.boot_roots, boot_id()))
