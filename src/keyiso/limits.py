@@ -136,9 +136,6 @@ SHORTEST_PIN_CHARACTERS: Final = 4
 PIN_HISTORY: Final = 50
 """PINs that a policy can forbid to use again, the most that Windows Hello allows."""
 
-PIN_RULES_BYTES: Final = 16384
-"""Of the file with an instance's rules for PINs."""
-
 PIN_COST_KIB: Final = 256 * 1024
 """256 MiB: what one try of a PIN may take in memory, whatever a stored protector asks for."""
 
@@ -455,6 +452,11 @@ TRACE_RECORD_BYTES: Final = 0x8000
 
 TRACE_BYTES: Final = 64 * 1024 * 1024
 """What `keyiso trace` keeps of a command: some 300,000 uses of keys. Later ones are counted."""
+
+# --- configuration -----------------------------------------------------------------------------
+
+CONFIG_BYTES: Final = 16384
+"""Of a configuration file."""
 
 # --- times, in seconds -------------------------------------------------------------------------
 

@@ -47,12 +47,15 @@ FLOORS = {
     "events": 2,
     "function_table": 2,
     "pin_rules_file": 2,
+    "required_shields_file": 2,
     "server": 2,
     "store": 2,
     "tpm": 2,
     "wire": 2,
     # 1
+    "config_file": 1,
     "crypto": 1,
+    "required_shields": 1,
     # 0
     "_from_user_site": 0,
     "clock": 0,

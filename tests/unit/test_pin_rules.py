@@ -87,7 +87,7 @@ def test_rules_are_the_same_in_another_process() -> None:
         "[lock]\nbackoff_seconds = [1]",
         "[locks]\nattempts = 3",
         "x = " + "[" * 5000,
-        "#" * limits.PIN_RULES_BYTES + "\n",
+        "#" * limits.CONFIG_BYTES + "\n",
         "\udcff",
     ],
 )

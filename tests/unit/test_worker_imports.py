@@ -144,6 +144,7 @@ OF_AN_ARMED_WORKER = {
     "encodings",  # UTF-16 of the names that are rehearsed with
     "fcntl",
     "gc",
+    "keyiso.required_shields",
     "keyiso.tpm",  # which has its machine roots
 }
 """The same, for what an armed worker has besides."""

@@ -62,6 +62,10 @@ def test_the_shield_that_keyiso_serves_with(new_machine: NewMachine) -> None:
     machine = new_machine(megabytes=768)
     machine.start()
     assert machine.told(ROOT_LOOKS) == {"bpf": "allowed", "perf": "allowed"}
+    machine.output(f"mkdir -p /etc/keyiso && echo {shlex.quote(REQUIRED)} >/etc/keyiso/keyiso.toml")
+    machine.output("keyiso stop --system")
+    machine.output("until keyiso status >/dev/null; do usleep 200000; done")
+    assert machine.told(REFUSED) == "NTE_VBS_UNAVAILABLE"
     machine.output("cp /etc/keyiso-service /tmp/before")
     machine.output(f"sed -i 's/-I -m keyiso.supervisor/{SHIELDED}/' /etc/keyiso-service")
     machine.output("keyiso stop --system")
@@ -79,6 +83,13 @@ def test_the_shield_that_keyiso_serves_with(new_machine: NewMachine) -> None:
     assert machine.told(ROOT_LOOKS) == {"bpf": "allowed", "perf": "allowed"}
 
 
+REQUIRED = '[isolation]\nrequire = ["bpf-lsm"]'
+REFUSED = """
+try:
+    Key.create(None, "ECDSA_P256", protection=Protection.REQUIRE_VBS)
+except NCryptError as error:
+    tell(status_name(error.status))
+"""
 SHIELDED = "-m keyiso serve --shield bpf-lsm"
 UNTIL_SHIELDED = "until keyiso status | grep -q 'that are up: bpf-lsm'; do usleep 200000; done"
 

@@ -59,7 +59,7 @@ def machine_root(instance: Instance, isolation: Isolation | None, clock: Clock) 
 def _told(instance: Instance, isolation: Isolation) -> Finding:
     if isolation.machine_root == "present":
         return MACHINE_ROOT.yes("the armed workers have it")
-    if isolation.machine_root == "degraded":
+    if isolation.root_cause:
         return MACHINE_ROOT.no(isolation.root_cause, isolation.root_action)
     with contextlib.suppress(NCryptError, OSError):
         if read_enrolment_file(instance) is not None:

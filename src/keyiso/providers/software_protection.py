@@ -63,8 +63,10 @@ def _lacking(isolation: Isolation, lifetime: Lifetime) -> NCryptError | None:
     if root == "absent" and lifetime == "persisted":
         return ncrypt_error(
             Status.NTE_VBS_UNAVAILABLE,
-            "a vbs key that is to be stored needs a TPM, and none is enrolled",
-            "Run `keyiso tpm enroll`; a per-boot or an ephemeral key needs none.",
+            isolation.root_cause
+            or "a vbs key that is to be stored needs a TPM, and none is enrolled",
+            isolation.root_action
+            or "Run `keyiso tpm enroll`; a per-boot or an ephemeral key needs none.",
         )
     return ncrypt_error(
         isolation.root_status,

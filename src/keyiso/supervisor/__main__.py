@@ -10,6 +10,8 @@ from keyiso.clock import SystemClock
 from keyiso.errors import NCryptError
 from keyiso.paths import JOURNAL_SOCKET, Instance, server_instance
 from keyiso.pin_rules_file import read_pin_rules
+from keyiso.required_shields import BPF_LSM
+from keyiso.required_shields_file import read_required_shields
 from keyiso.server.identity import new_identity
 from keyiso.server.loop import Loop
 from keyiso.server.startup import stop_on_signals, usable_quotas
@@ -79,6 +81,7 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
     make_directories(instance, keyiso, trustlet)
     link_runtime(instance, dict(os.environ))
     once = _once_per_boot(instance)
+    shields = (BPF_LSM,) if options.shield_descriptor else ()
     settings = ServiceSettings(
         workers=options.workers,
         vbs=options.vbs != "off",
@@ -90,6 +93,8 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
         manager_uids=_manager_uids(options),
         manager_gids=() if keyiso is None else (keyiso.gid,),
         pin_rules=read_pin_rules(instance.config),
+        required=read_required_shields(instance.config),
+        shields=shields,
         journal=options.journal,
         limits_set=options.limit,
     )
@@ -107,7 +112,7 @@ def _serve(options: argparse.Namespace, arguments: list[str]) -> int:
         specs,
         once=once,
         may_create_root=may_create_root,
-        shields=("bpf-lsm",) if options.shield_descriptor else (),
+        shields=shields,
     )
     stop_on_signals(loop, supervisor.stop)
     supervisor.listen(listening, quotas)

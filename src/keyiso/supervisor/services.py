@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keyiso.crypto.pin_rules import PinRules
 from keyiso.paths import Instance
+from keyiso.required_shields import RequiredShields
 from keyiso.supervisor.layout import listen_at
 from keyiso.supervisor.spawn import ServiceSpec, User
 
@@ -36,6 +37,10 @@ class ServiceSettings:
     journal: Path
     pin_rules: PinRules = field(default_factory=PinRules)
     """Of new Passport containers."""
+    required: RequiredShields = field(default_factory=RequiredShields)
+    """Of keys that require ``vbs``."""
+    shields: Sequence[str] = ()
+    """What the supervisor holds up."""
     limits_set: Sequence[str] = ()
     """``NAME=NUMBER`` each."""
 
@@ -147,6 +152,7 @@ def _pair(instance: Instance, settings: ServiceSettings, name: str) -> ServiceSp
             *_of_every_worker(settings, name),
             f"--enrolment={instance.vbs_enrolment}",
             f"--kept-boot-root={instance.vbs_boot_root}",
+            *_required(settings),
         ),
         {"link": _link(instance, settings, name), "roots": sharing.detach()},
         settings.trustlet,
@@ -155,6 +161,14 @@ def _pair(instance: Instance, settings: ServiceSettings, name: str) -> ServiceSp
         is_pair=True,
         uses_tpm=True,
     )
+
+
+def _required(settings: ServiceSettings) -> Iterable[str]:
+    required = settings.required
+    yield from (f"--shield={shield}" for shield in settings.shields)
+    if required.names:
+        yield f"--required-in={required.file}"
+        yield from (f"--require={shield}" for shield in sorted(required.names))
 
 
 def _of_every_worker(settings: ServiceSettings, name: str) -> Iterable[str]:

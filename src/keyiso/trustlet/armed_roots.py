@@ -13,6 +13,7 @@ from keyiso.crypto.key_blob import SECRET_BYTES, Root
 from keyiso.crypto.key_header import RootKind
 from keyiso.crypto.root_seal import Roots
 from keyiso.errors import NCryptError, ncrypt_error
+from keyiso.required_shields import LATCHED, RequiredShields
 from keyiso.status import Status
 from keyiso.tpm.enrolment import Enrolment, open_tpm, read_enrolment, unseal_machine_roots
 from keyiso.tpm.latch import extend_latch, read_pcr_state
@@ -26,7 +27,16 @@ from keyiso.wire.results import Isolation
 class MachineRoots:
     """The enrolment is read, and the TPM opened, before a worker is armed; unsealed is after."""
 
-    def __init__(self, path: Path, clock: Clock, *, pool: int, founds: bool, kept: Path) -> None:
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        pool: int,
+        founds: bool,
+        kept: Path,
+        required: RequiredShields,
+    ) -> None:
         """``pool`` is how many workers share what the TPM gives out once in a boot, ``kept`` where
         the boot root may be. Then only one that ``founds`` asks the TPM.
         """
@@ -39,6 +49,9 @@ class MachineRoots:
         try:
             self._enrolment = read_enrolment(path)
             if self._enrolment is not None:
+                if LATCHED in required.names and not self._once:
+                    self._trouble = _not_latching(required)
+                    return
                 if self._once and not (pool and founds):
                     self._trouble = _not_given()
                     return
@@ -139,6 +152,8 @@ class MachineRoots:
                 "Restart the machine.",
             )
         if self._trouble is not None:
+            if self._trouble.status == Status.NTE_VBS_UNAVAILABLE:
+                return self._trouble
             return ncrypt_error(
                 Status.KEYISO_E_ROOT_MISSING,
                 f"the machine root cannot be unsealed: {self._trouble.cause}",
@@ -159,7 +174,7 @@ class MachineRoots:
         missing = self.missing("machine")
         return msgspec.structs.replace(
             isolation,
-            machine_root="degraded",
+            machine_root="absent" if missing.status == Status.NTE_VBS_UNAVAILABLE else "degraded",
             root_cause=missing.cause,
             root_action=missing.action,
             root_status=missing.status,
@@ -196,6 +211,14 @@ def _not_given() -> NCryptError:
         Status.KEYISO_E_STALE,
         "no other process has given it, and the TPM gives it out once in a boot",
         "Start keyiso again, or the machine when keyiso has run in this boot.",
+    )
+
+
+def _not_latching(required: RequiredShields) -> NCryptError:
+    return required.lacking(
+        LATCHED,
+        "the TPM gives out the machine root at any start",
+        "Enrol a root with `--unseal once-per-boot`",
     )
 
 

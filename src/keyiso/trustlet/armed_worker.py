@@ -17,6 +17,7 @@ from keyiso.crypto.key_blob import SECRET_BYTES, Root
 from keyiso.crypto.root_seal import Roots
 from keyiso.errors import NCryptError, VbsUnavailableError, ncrypt_error
 from keyiso.quotas import Quotas
+from keyiso.required_shields import BPF_LSM, RequiredShields
 from keyiso.server.background import Background
 from keyiso.server.heartbeat import Heartbeat
 from keyiso.server.identity import Identity, new_identity
@@ -33,7 +34,7 @@ from keyiso.trustlet.engine import Engine
 from keyiso.trustlet.key_cache import KeyCache
 from keyiso.trustlet.root_sharing import ask_for_roots, share_roots
 from keyiso.trustlet.worker import Worker
-from keyiso.trustlet.worker_options import parse_options
+from keyiso.trustlet.worker_options import parse_options, required_shields
 from keyiso.wire.results import Isolation, ShieldFinding
 
 LATCHED = "STATUS=latched"
@@ -84,6 +85,8 @@ def main(arguments: list[str]) -> int:
 
 def _prepare(options: Namespace) -> _Prepared:
     heap = prepare_heap()  # first of all
+    required = required_shields(options)
+    _check_shields(required, options.shield)
     loop = Loop(SystemClock())
     prepared = _Prepared(
         new_identity(options.service),
@@ -100,10 +103,21 @@ def _prepare(options: Namespace) -> _Prepared:
             pool=options.pool,
             founds=options.found_roots,
             kept=options.kept_boot_root,
+            required=required,
         ),
     )
     warm_up(prepared.background)
     return prepared
+
+
+def _check_shields(required: RequiredShields, held_up: Iterable[str]) -> None:
+    """Raise `VbsUnavailableError` where a shield is down that all vbs keys require."""
+    if BPF_LSM in required.names and BPF_LSM not in held_up:
+        raise required.lacking(
+            BPF_LSM,
+            "keyiso serves without that shield",
+            "Start it as root with `keyiso serve --system --shield bpf-lsm`",
+        )
 
 
 def _connected(siblings: Iterable[Path]) -> Iterable[socket.socket]:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from keyiso.required_shields import RequiredShields
+
 
 def parse_options(program: str, arguments: list[str]) -> argparse.Namespace:
     """The same arguments for both of a pair."""
@@ -12,6 +14,10 @@ def parse_options(program: str, arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--enrolment", type=Path, required=True)
     parser.add_argument("--kept-boot-root", type=Path, required=True)
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
+    # What vbs keys require besides, where that stands, and which shields the supervisor holds up.
+    parser.add_argument("--require", action="append", default=[], metavar="SHIELD")
+    parser.add_argument("--required-in", type=Path, metavar="FILE")
+    parser.add_argument("--shield", action="append", default=[], metavar="SHIELD")
     # What the supervisor adds at each start: where the roots are to come from.
     parser.add_argument("--found-roots", action="store_true")
     parser.add_argument("--ask", type=Path, action="append", default=[], metavar="SOCKET")
@@ -20,3 +26,8 @@ def parse_options(program: str, arguments: list[str]) -> argparse.Namespace:
     # Be none: no root can be had any more, and others have them.
     parser.add_argument("--stand-in", action="store_true")
     return parser.parse_args(arguments)
+
+
+def required_shields(options: argparse.Namespace) -> RequiredShields:
+    """What was told of what is required."""
+    return RequiredShields(frozenset(options.require), options.required_in)

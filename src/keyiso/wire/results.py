@@ -42,10 +42,12 @@ class Isolation(Result, frozen=True, array_like=True):
     action: str = ""
     findings: tuple[ShieldFinding, ...] = ()
     machine_root: RootState = "absent"
-    """``absent``: none was enrolled. ``degraded``: it is there and cannot be opened now."""
+    """``absent``: none was enrolled, or none that is enough for what the instance requires.
+    ``degraded``: it is there and cannot be opened now.
+    """
     boot_root: RootState = "absent"
     root_cause: str = ""
-    """Why a root is degraded."""
+    """Why a root is degraded, or not enough."""
     root_action: str = ""
     root_status: int = Status.KEYISO_E_ROOT_MISSING
     """What an operation fails with that needs it."""

@@ -1,0 +1,69 @@
+"""``keyiso.toml``: what an instance requires of ``vbs`` keys."""
+
+from pathlib import Path
+
+import pytest
+
+from keyiso import limits
+from keyiso.required_shields import RequiredShields
+from keyiso.required_shields_file import FILE_NAME, read_required_shields
+from keyiso.status import Status
+from tests.conformance.statuses import fails
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("", set()),
+        ("[isolation]\n", set()),
+        ("[isolation]\nrequire = []\n", set()),
+        ('[isolation]\nrequire = ["vbs", "tpm"]\n', set()),  # they are required in any case
+        ('[isolation]\nrequire = ["bpf-lsm"]\n', {"bpf-lsm"}),
+        ('[isolation]\nrequire = ["vbs", "latched", "bpf-lsm"]\n', {"latched", "bpf-lsm"}),
+    ],
+)
+def test_what_is_required(tmp_path: Path, text: str, names: set[str]) -> None:
+    file = tmp_path / FILE_NAME
+    file.write_text(text)
+    assert read_required_shields([tmp_path]) == RequiredShields(frozenset(names), file)
+
+
+def test_the_first_directory_with_a_file_counts(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    second.mkdir()
+    assert read_required_shields([first, second]) == RequiredShields()
+    (second / FILE_NAME).write_text('[isolation]\nrequire = ["latched"]\n')
+    assert read_required_shields([first, second]).names == {"latched"}
+    first.mkdir()
+    (first / FILE_NAME).write_text("")
+    assert read_required_shields([first, second]).names == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[isolation",
+        "isolation = 1",
+        "[isolations]\n",
+        '[isolation]\nunseal = "any-start"\n',
+        '[isolation]\nrequire = "latched"\n',
+        "[isolation]\nrequire = [1]\n",
+        '[isolation]\nrequire = [["latched"]]\n',
+        '[isolation]\nrequire = ["latch"]\n',
+        "#" * limits.CONFIG_BYTES + "\n",
+        "\udcff",
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_name_of_the_file(tmp_path: Path, text: str) -> None:
+    """A slip of the pen never means that less is required."""
+    file = tmp_path / FILE_NAME
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with fails(Status.NTE_INVALID_PARAMETER) as failed:
+        read_required_shields([tmp_path])
+    assert str(file) in failed.value.cause
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    with fails(Status.NTE_INVALID_PARAMETER):
+        read_required_shields([tmp_path])
