@@ -88,6 +88,9 @@ PASSWORD_ITERATIONS: Final = 5_000_000
 """Rounds that a PKCS #8 key may ask for each try of its password: some seconds of PBKDF2, a quarter
 of a minute with the oldest schemes. OWASP's advice of 2023 is 1,300,000 at the most."""
 
+RESEAL_PAGE: Final = 32
+"""Keys that one request has sealed anew."""
+
 PASSWORD_SCRYPT_BYTES: Final = 256 * 1024 * 1024
 """The same for scrypt, as 128 N r p: sixteen times what OpenSSL writes."""
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from keyiso.crypto.container_secret import ContainerSecret
@@ -239,3 +240,75 @@ def test_without_the_pin_its_header_is_authenticated_and_its_access_changed(engi
     assert engine.unseal(changed.blob, lambda container_id: CONTAINER).header == changed.header
     with fails(Status.NTE_BAD_DATA):
         engine.authenticate(made.blob[:-1] + bytes([made.blob[-1] ^ 1]))
+
+
+# --- another machine root ----------------------------------------------------------------------
+
+NEWER = Root(b"newer root      ", "machine", b"secret of the newer machine root")
+
+
+@pytest.fixture
+def rotated() -> Engine:
+    """What takes the place of ``engine`` after a rotation."""
+    return Engine("software", NEWER, BOOT_ROOT, older_roots=[ROOT])
+
+
+def test_a_key_is_sealed_by_a_newer_root(engine: Engine, rotated: Engine) -> None:
+    made = engine.generate(terms(), GRANT)
+    sealed = rotated.reseal(made.blob, NEWER.root_id)
+    header, value = unseal_key(NEWER, sealed.blob)
+
+    assert value == unseal_key(ROOT, made.blob)[1]
+    assert header == sealed.header
+    assert (header.root_id, header.generation) == (NEWER.root_id, made.header.generation + 1)
+    assert msgspec.structs.replace(
+        header, root_id=ROOT.root_id, generation=made.header.generation
+    ) == (made.header)
+
+
+def test_what_that_root_seals_already_stays_as_it_is(rotated: Engine) -> None:
+    made = rotated.generate(terms(), GRANT)
+
+    assert rotated.reseal(made.blob, NEWER.root_id) == made
+
+
+def test_no_key_is_sealed_by_another_root_than_is_meant(engine: Engine, rotated: Engine) -> None:
+    """A worker that has not got the newer root yet, and one that has got a newer one still."""
+    made = engine.generate(terms(), GRANT)
+    with fails(Status.KEYISO_E_STALE):
+        engine.reseal(made.blob, NEWER.root_id)
+    with fails(Status.KEYISO_E_STALE):
+        rotated.reseal(made.blob, ROOT.root_id)
+
+
+def test_a_damaged_key_is_not_sealed_anew(engine: Engine, rotated: Engine) -> None:
+    made = engine.generate(terms(), GRANT)
+    with fails(Status.NTE_BAD_DATA):
+        rotated.reseal(made.blob[:-1] + bytes([made.blob[-1] ^ 1]), NEWER.root_id)
+
+
+def test_a_key_in_a_container_stays_wrapped_under_a_newer_root(
+    engine: Engine, rotated: Engine
+) -> None:
+    made = engine.generate(terms(), GRANT, CONTAINER)
+    sealed = rotated.reseal(made.blob, NEWER.root_id)
+
+    assert unseal_key(NEWER, sealed.blob)[1] == unseal_key(ROOT, made.blob)[1]
+    assert rotated.unseal(sealed.blob, lambda container_id: CONTAINER).header == sealed.header
+
+
+def test_a_property_follows_its_key(engine: Engine, rotated: Engine) -> None:
+    made, other = engine.generate(terms(), GRANT), engine.generate(terms(), GRANT)
+    value = engine.seal_property(made.blob, b"name", b"value")
+    key = rotated.reseal(made.blob, NEWER.root_id)
+    moved = rotated.reseal_property(key.blob, ROOT.root_id, b"name", value)
+    later = Engine("software", NEWER, BOOT_ROOT)
+
+    assert later.open_property(key.blob, b"name", moved) == b"value"
+    with fails(Status.NTE_BAD_DATA):
+        later.open_property(key.blob, b"name", value)
+    with fails(Status.NTE_BAD_DATA):
+        rotated.reseal_property(key.blob, ROOT.root_id, b"other name", value)
+    with fails(Status.NTE_BAD_DATA):
+        other_key = rotated.reseal(other.blob, NEWER.root_id)
+        rotated.reseal_property(other_key.blob, ROOT.root_id, b"name", value)

@@ -256,7 +256,7 @@ NUMBERS = {
         " ReleaseEphemeral EnumKeys GetServiceStatus SetProperty GetProperty SetAccess AwaitChange"
         " GetIsolation _ _ ReportProviderFailure SetEventChannel GetEventChannels"
         " GetBindings MakePinKey EnrolPin AttemptPin ChangePin ResetPin GetContainer"
-        " SetResetKey RequestReset UnlockPin"
+        " SetResetKey RequestReset UnlockPin _ _ ResealKeys"
     ),
     "passport service": (
         "Bind _ _ _ FindKey CreateKey _ _ DeleteKey _ EnumKeys _ SetProperty GetProperty SetAccess"
@@ -277,7 +277,7 @@ NUMBERS = {
     "link": (
         "AddChannel Load Generate Import GetWorkerImportKey Revoke GetWorkerStatus Authenticate"
         " RenewLease SealProperty OpenProperty ChangeAccess TakeUses GetWorkerIsolation"
-        " GetChannels _ _ _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin"
+        " GetChannels Reseal ResealProperty _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin"
         " GetContainer SetResetKey RequestReset UnlockPin"
     ),
     "pair": "ShareRoots",

@@ -49,6 +49,7 @@ from keyiso.wire.control import (
     OpenEphemeral,
     OpenKey,
     ReportProviderFailure,
+    ResealKeys,
     SetAccess,
     SetEventChannel,
     SetProperty,
@@ -62,6 +63,7 @@ _CREATED = 1
 _REPLACED = 2
 _PROPERTY_SET = 3
 _ACCESS_CHANGED = 4
+_RESEALED = 5
 _DELETED = 1
 """KeyModificationType and DeletionType: their values are not public; these are keyiso's."""
 
@@ -217,6 +219,19 @@ class Audit:
         more = _repeated(repeated)
         self._write(KEY_WRITE_SUCCEEDED, client, call.trace, values, more=more)
         self._write(KEY_WRITTEN, client, call.trace, values, more=more)
+
+    def resealed(self, client: Client, call: Call[ResealKeys], header: KeyHeader) -> None:
+        """A key was sealed by another machine root. Its owner asked for nothing."""
+        values = {
+            "ProviderName": _clipped(header.provider),
+            "KeyModificationType": _RESEALED,
+            "Flags": NCRYPT_MACHINE_KEY_FLAG if header.scope == "machine" else 0,
+            **_who(client, header.name, header.key_id.hex()),
+            "ServiceTag": "",
+            "Status": Status.ERROR_SUCCESS,
+        }
+        self._write(KEY_WRITE_SUCCEEDED, client, call.trace, values)
+        self._write(KEY_WRITTEN, client, call.trace, values)
 
     def written(
         self,

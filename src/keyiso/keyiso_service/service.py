@@ -22,6 +22,7 @@ from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.key_uses import KeyUses
 from keyiso.keyiso_service.passport import Passport
 from keyiso.keyiso_service.property_changes import PropertyChanges
+from keyiso.keyiso_service.resealing import Resealing
 from keyiso.keyiso_service.served_clients import handlers_for_passport
 from keyiso.keyiso_service.terms import LEVELS, check_provider
 from keyiso.keyiso_service.watching import Watching
@@ -40,6 +41,7 @@ from keyiso.status import Status
 from keyiso.store.keys import StoredKey
 from keyiso.wire.control import (
     BINDINGS_FEATURE,
+    RESEAL_FEATURE,
     Attach,
     Attached,
     AwaitChange,
@@ -67,6 +69,8 @@ from keyiso.wire.control import (
     OpenKey,
     ReleaseEphemeral,
     ReportProviderFailure,
+    ResealedKeys,
+    ResealKeys,
     ServiceStatus,
     SetAccess,
     SetEventChannel,
@@ -110,6 +114,7 @@ class KeyIsoService:
         self._passport_socket = Path()
         self._changes = KeyChanges(identity, store, workers, authority, ephemerals, audit, quotas)
         self._properties = PropertyChanges(identity, store, workers, audit, quotas)
+        self._resealing = Resealing(identity, store, workers, audit)
         self._passport = Passport(identity, workers, authority, audit)
         self._watching = Watching(loop, store)
         self._ephemerals = ephemerals
@@ -126,7 +131,7 @@ class KeyIsoService:
             frame_bytes=limits.CONTROL_FRAME_BYTES,
             admit=self._authority.admit,
             closed=self._client_ended,
-            features=(BINDINGS_FEATURE, PASSPORT_FEATURE),
+            features=(BINDINGS_FEATURE, PASSPORT_FEATURE, RESEAL_FEATURE),
         )
         run_coroutine(self._changes.finish_revocations(), _leave)
         return Listener(self._loop, self._identity, endpoint, listening, self._quotas)
@@ -168,6 +173,7 @@ class KeyIsoService:
             SetEventChannel: self._set_event_channel,
             GetEventChannels: self._get_event_channels,
             GetBindings: self._get_bindings,
+            ResealKeys: self._reseal_keys,
             **self._passport.handlers,
         }
 
@@ -378,6 +384,11 @@ class KeyIsoService:
 
     async def _set_access(self, connection: Connection, call: Call[SetAccess]) -> Done:
         return await self._properties.set_access(bound_client(connection), call)
+
+    async def _reseal_keys(self, connection: Connection, call: Call[ResealKeys]) -> ResealedKeys:
+        client = bound_client(connection)
+        self._authority.check_manages_instance(client.peer)
+        return await self._resealing.reseal(client, call)
 
     async def _await_change(self, connection: Connection, call: Call[AwaitChange]) -> Changes:
         partition = partition_of(call.operation.scope, bound_client(connection).peer.uid)

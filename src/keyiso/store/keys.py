@@ -82,6 +82,11 @@ class KeyReader:
         )
         return tuple(StoredKey(*row) for row in rows)
 
+    def page_by_id(self, after: bytes, count: int) -> tuple[StoredKey, ...]:
+        """The next keys of all partitions after an id, in the order of the ids."""
+        rows = self._rows(_SELECT + "WHERE key_id > ? ORDER BY key_id LIMIT ?", (after, count))
+        return tuple(StoredKey(*row) for row in rows)
+
     def every(self) -> Iterator[StoredKey]:
         """All keys of all partitions, in no order."""
         try:
@@ -109,6 +114,10 @@ class KeyReader:
             "SELECT value FROM properties WHERE key_id = ? AND name = ?", (key_id, name)
         )
         return bytes(rows[0][0]) if rows else None
+
+    def properties(self, key_id: bytes) -> dict[bytes, bytes]:
+        """A key's sealed properties, by their names."""
+        return dict(self._rows("SELECT name, value FROM properties WHERE key_id = ?", (key_id,)))
 
     def property_sizes(self, key_id: bytes) -> dict[bytes, int]:
         """The lengths of a key's sealed properties, by their names."""

@@ -231,6 +231,30 @@ class Engine:
         changed = msgspec.structs.replace(header, access=access, generation=header.generation + 1)
         return Sealed(seal_key(root, changed, value, random=self._random), changed)
 
+    def reseal(self, blob: bytes, root_id: bytes) -> Sealed:
+        """The same key under the root that seals new ones, one generation on; as it is when that
+        seals it already. What a Passport container wraps besides stays closed.
+
+        Raises ``KEYISO_E_STALE`` when another root is meant than the one that this worker has.
+        """
+        _, header, value = self._authenticated(blob)
+        root = self._root(header.root_kind)
+        if root.root_id != root_id:
+            raise ncrypt_error(
+                Status.KEYISO_E_STALE, "the worker has not got the root that is to seal the keys"
+            )
+        if header.root_id == root_id:
+            return Sealed(blob, header)
+        changed = msgspec.structs.replace(header, root_id=root_id, generation=header.generation + 1)
+        return Sealed(seal_key(root, changed, value, random=self._random), changed)
+
+    def reseal_property(self, blob: bytes, root_id: bytes, name: bytes, sealed: bytes) -> bytes:
+        """A property that a root has sealed, sealed by the one that seals its key now."""
+        root, header, _ = self._authenticated(blob)
+        before = self._older_roots.get(root_id, root)
+        value = open_property(before, header.key_id, name, sealed)
+        return seal_property(root, header.key_id, name, value, random=self._random)
+
     def _authenticated(self, blob: bytes) -> tuple[Root, KeyHeader, bytes]:
         """The root, the header and the value of a blob that this worker may open."""
         root = self._root_of(read_header(blob))

@@ -63,6 +63,8 @@ from keyiso.wire.link import (
     Load,
     OpenProperty,
     RenewLease,
+    Reseal,
+    ResealProperty,
     Revoke,
     Sealed,
     SealProperty,
@@ -179,6 +181,8 @@ class Worker:
                 SealProperty: self._seal_property,
                 OpenProperty: self._open_property,
                 ChangeAccess: self._change_access,
+                Reseal: self._reseal,
+                ResealProperty: self._reseal_property,
                 TakeUses: self._take_uses,
                 GetWorkerIsolation: self._get_isolation,
                 GetChannels: self._get_channels,
@@ -310,6 +314,17 @@ class Worker:
 
     def _change_access(self, connection: Connection, call: Call[ChangeAccess]) -> Sealed:
         return self._engine.change_access(call.operation.blob, call.operation.access)
+
+    def _reseal(self, connection: Connection, call: Call[Reseal]) -> Sealed:
+        return self._engine.reseal(call.operation.blob, call.operation.root_id)
+
+    def _reseal_property(self, connection: Connection, call: Call[ResealProperty]) -> PropertyValue:
+        operation = call.operation
+        return PropertyValue(
+            self._engine.reseal_property(
+                operation.blob, operation.root_id, operation.name, operation.sealed
+            )
+        )
 
     def _renew_lease(self, connection: Connection, call: Call[RenewLease]) -> Done:
         self._leased_until = self._loop.clock.monotonic() + limits.LEASE_SECONDS

@@ -276,6 +276,41 @@ class GetBindings(Operation[Bindings], frozen=True, array_like=True, tag=23):
     """
 
 
+class NotResealed(Result, frozen=True, array_like=True):
+    """A key that stays as it is."""
+
+    owner: int
+    """A uid; -1 for a key of the machine."""
+    name: bytes
+    status: int
+
+
+class ResealedKeys(Result, frozen=True, array_like=True):
+    last: bytes
+    """The last key id that was looked at; empty at the end."""
+    resealed: int
+    already: int
+    """Keys that need not be sealed anew."""
+    failed: tuple[NotResealed, ...]
+    """At most ``RESEAL_PAGE``."""
+
+
+RESEAL_FEATURE: Final = "reseal"
+"""A KeyIso service of an older version would hang up on `ResealKeys`."""
+
+
+class ResealKeys(Operation[ResealedKeys], frozen=True, array_like=True, tag=35):
+    """Have the next stored ``vbs`` keys sealed by another machine root, with their properties, by a
+    service that says `RESEAL_FEATURE` in its welcome. For those who manage the instance. Asking
+    again does no harm.
+    """
+
+    root_id: bytes
+    """Of the root that seals new keys."""
+    after: bytes
+    """The last key id of the page before; empty at the start."""
+
+
 ControlOperation = (
     Bind
     | Attach
@@ -298,5 +333,6 @@ ControlOperation = (
     | SetEventChannel
     | GetEventChannels
     | GetBindings
+    | ResealKeys
     | PassportOperation
 )

@@ -161,6 +161,27 @@ class ChangeAccess(Operation[Sealed], frozen=True, array_like=True, tag=12):
     access: tuple[AccessEntry, ...]
 
 
+class Reseal(Operation[Sealed], frozen=True, array_like=True, tag=16):
+    """Seal a key by another root of its kind, with the next generation; one that this root seals
+    is given back as it is.
+    """
+
+    blob: bytes
+    root_id: bytes
+    """Of the root that seals new keys; a worker that has another one is not up to date."""
+
+
+class ResealProperty(Operation[PropertyValue], frozen=True, array_like=True, tag=17):
+    """Seal a property by what seals its key now."""
+
+    blob: bytes
+    """The key, sealed anew."""
+    root_id: bytes
+    """Of the root that sealed both before."""
+    name: bytes
+    sealed: bytes
+
+
 USES_FEATURE: Final = "uses"
 """A worker of an older version would hang up on `TakeUses`."""
 
@@ -204,6 +225,8 @@ LinkOperation = (
     | SealProperty
     | OpenProperty
     | ChangeAccess
+    | Reseal
+    | ResealProperty
     | TakeUses
     | GetWorkerIsolation
     | GetChannels

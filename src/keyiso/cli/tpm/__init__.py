@@ -8,6 +8,7 @@ _COMMANDS = {
     "enroll": Lazy("keyiso.cli.tpm.enroll", "Have the TPM keep a machine root."),
     "status": Lazy("keyiso.cli.tpm.status", "What is enrolled, and whether the TPM opens it."),
     "rotate": Lazy("keyiso.cli.tpm.rotate", "Use a new machine root from now on."),
+    "reseal": Lazy("keyiso.cli.tpm.reseal", "Seal stored keys by the newest machine root."),
     "retire": Lazy("keyiso.cli.tpm.retire", "Forget old machine roots that no key needs."),
 }
 

@@ -54,6 +54,7 @@ def command(recovery_key: Path | None, no_recovery: bool, system: bool) -> None:
         ]
     )
     take_up(instance, made)
+    click.echo("keyiso tpm reseal has the stored keys sealed by the new root, once it is in use.")
 
 
 def _check_recovery(enrolment: Enrolment, said: bool) -> None:

@@ -71,6 +71,8 @@ from keyiso.wire.link import (
     Load,
     OpenProperty,
     RenewLease,
+    Reseal,
+    ResealProperty,
     Revoke,
     SealProperty,
 )
@@ -173,6 +175,8 @@ async def _rehearse_key(
     await link.call(Authenticate(sealed.blob))
     value = (await link.call(SealProperty(sealed.blob, _NAME, b"value"))).value
     await link.call(OpenProperty(sealed.blob, _NAME, value))
+    await link.call(Reseal(sealed.blob, sealed.header.root_id))
+    await link.call(ResealProperty(sealed.blob, sealed.header.root_id, _NAME, value))
     opened = await link.call(Load(_CHANNEL, os.geteuid(), sealed.blob))
     await _rehearse_use(channel, opened.slot, sealed.header)
     await _rehearse_export_and_import(link, channel, opened.slot, algorithm)

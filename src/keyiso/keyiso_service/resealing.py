@@ -1,0 +1,130 @@
+"""Sealing stored keys by another machine root, after that was made."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from keyiso import limits
+from keyiso.crypto.key_blob import read_header
+from keyiso.crypto.key_header import KeyHeader
+from keyiso.errors import Hop, NCryptError, ncrypt_error
+from keyiso.keyiso_service.audit import Audit
+from keyiso.keyiso_service.client import Client
+from keyiso.keyiso_service.finding import check_row
+from keyiso.keyiso_service.key_store import KeyStore
+from keyiso.keyiso_service.workers import Workers
+from keyiso.server.identity import Identity
+from keyiso.status import Status
+from keyiso.store.keys import StoredKey, StoredProperty
+from keyiso.store.writer import KeyTransaction
+from keyiso.wire.control import NotResealed, ResealedKeys, ResealKeys
+from keyiso.wire.link import Reseal, ResealProperty
+from keyiso.wire.messages import Call
+
+_TRIES: Final = 8
+"""Rounds for a key that, at the commit, another request turns out to have changed."""
+
+
+class _Outrun(Exception):
+    """Another request changed the key while it was sealed."""
+
+
+class Resealing:
+    """Goes through the stored ``vbs`` keys, each of which is replaced whole or not at all."""
+
+    def __init__(self, identity: Identity, store: KeyStore, workers: Workers, audit: Audit) -> None:
+        self._identity = identity
+        self._store = store
+        self._workers = workers
+        self._audit = audit
+
+    async def reseal(self, client: Client, call: Call[ResealKeys]) -> ResealedKeys:
+        """The next keys of the store. What cannot be sealed anew stays as it is, and is named.
+
+        Raises ``KEYISO_E_STALE`` as long as the workers do not seal by that root.
+        """
+        page = self._store.read.page_by_id(call.operation.after, limits.RESEAL_PAGE)
+        counts = {False: 0, True: 0}
+        failed = []
+        for stored in page:
+            try:
+                if _is_sealed_to_the_machine(read_header(stored.blob)):
+                    counts[await self._reseal_key(client, call, stored)] += 1
+            except NCryptError as error:
+                if error.status == Status.KEYISO_E_STALE:
+                    raise
+                failed.append(NotResealed(stored.partition, stored.name, error.status))
+        more = len(page) == limits.RESEAL_PAGE
+        last = page[-1].key_id if more else b""
+        return ResealedKeys(last, counts[True], counts[False], tuple(failed))
+
+    async def _reseal_key(self, client: Client, call: Call[ResealKeys], found: StoredKey) -> bool:
+        """Whether that was needed."""
+        for _ in range(_TRIES):
+            key = self._store.read.find(found.provider, found.partition, found.name)
+            if key is None or key.key_id != found.key_id:
+                return False  # it was deleted or replaced meanwhile
+            header = read_header(key.blob)
+            check_row(key, header)
+            if header.root_id == call.operation.root_id:
+                return False
+            before = self._store.read.properties(key.key_id)
+            sealed, after = await self._sealed(client, call, key, header, before)
+            try:
+                await self._store.change(_commit(key, sealed, before, after))
+            except _Outrun:
+                continue
+            self._audit.resealed(client, call, header)
+            return True
+        raise ncrypt_error(
+            Status.NTE_FAIL, "the key was changed again and again by others", "Try again."
+        )
+
+    async def _sealed(
+        self,
+        client: Client,
+        call: Call[ResealKeys],
+        key: StoredKey,
+        header: KeyHeader,
+        before: Mapping[bytes, bytes],
+    ) -> tuple[StoredKey, Mapping[bytes, bytes]]:
+        """The key and its properties under the root that is meant."""
+        hops = self._hops(call)
+        sealed = await self._workers.ask_any(
+            client, Reseal(key.blob, call.operation.root_id), "vbs", trace=call.trace, hops=hops
+        )
+        after = {}
+        for name, value in before.items():
+            async with self._workers.property_turn(client):
+                answer = await self._workers.ask_any(
+                    client,
+                    ResealProperty(sealed.blob, header.root_id, name, value),
+                    "vbs",
+                    trace=call.trace,
+                    hops=hops,
+                )
+            after[name] = answer.value
+        return replace(key, blob=sealed.blob, generation=sealed.header.generation), after
+
+    def _hops(self, call: Call[ResealKeys]) -> tuple[Hop, ...]:
+        return self._identity.onward(call.hops, type(call.operation).__name__)
+
+
+def _is_sealed_to_the_machine(header: KeyHeader) -> bool:
+    return header.level == "vbs" and header.root_kind == "machine"
+
+
+def _commit(
+    key: StoredKey, sealed: StoredKey, before: Mapping[bytes, bytes], after: Mapping[bytes, bytes]
+) -> Callable[[KeyTransaction], None]:
+    """The transaction that replaces a key and its properties, if they are what was sealed anew."""
+
+    def commit(change: KeyTransaction) -> None:
+        present = change.find(key.provider, key.partition, key.name)
+        if present != key or change.properties(key.key_id) != before:
+            raise _Outrun
+        change.update(sealed)
+        for name, value in after.items():
+            change.set_property(StoredProperty(key.key_id, name, key.partition, value))
+
+    return commit
