@@ -88,9 +88,6 @@ PASSWORD_ITERATIONS: Final = 5_000_000
 """Rounds that a PKCS #8 key may ask for each try of its password: some seconds of PBKDF2, a quarter
 of a minute with the oldest schemes. OWASP's advice of 2023 is 1,300,000 at the most."""
 
-RESEAL_PAGE: Final = 32
-"""Keys that one request has sealed anew."""
-
 PASSWORD_SCRYPT_BYTES: Final = 256 * 1024 * 1024
 """The same for scrypt, as 128 N r p: sixteen times what OpenSSL writes."""
 
@@ -318,6 +315,9 @@ RECOVERY_COPY_BYTES: Final = 128
 ENROLMENT_BYTES: Final = MACHINE_ROOTS * (TPM_STORED_BYTES + 2 * RECOVERY_COPY_BYTES) + 1024
 """The file of an enrolment: its roots, each with its recovery copy, and a few fields."""
 
+RESEAL_PAGE: Final = 32
+"""Stored keys that one request has sealed by another machine root."""
+
 RECOVERY_TEXT_BYTES: Final = 16 * 1024
 """What is carried by hand between a machine that lost its roots and the one with the recovery key:
 copies of all roots, as text."""
@@ -465,6 +465,9 @@ CONFIG_BYTES: Final = 16384
 
 DEADLINE_SECONDS: Final = 30.0
 """How long a client re-binds before it gives up and names the chain."""
+
+PAIRS_REPLACED_SECONDS: Final = 600.0
+"""Armed processes are replaced one after the other, which takes each of them a second or two."""
 
 GENERATION_SECONDS: Final = 600.0
 """How long a client waits for a long RSA key: 16384 bits take 80 s on the average, and chance

@@ -1,19 +1,19 @@
 """What an instance requires of keys that require ``vbs``.
 
-It stands in ``keyiso.toml``, in the first of the configuration directories that has one:
+It stands in ``keyiso.toml``, in any of the configuration directories:
 
     [isolation]
     require = ["vbs", "tpm", "latched", "bpf-lsm"]
 
 What armed workers always have (``vbs``), and the TPM for stored keys (``tpm``), is required whether
-it stands there or not.
+it stands there or not, and what one file requires no other one takes back.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from keyiso.config_file import read_config_file
+from keyiso.config_file import ConfigFile, read_config_file
 from keyiso.required_shields import BPF_LSM, LATCHED, RequiredShields
 
 FILE_NAME: Final = "keyiso.toml"
@@ -23,16 +23,22 @@ _KNOWN: Final = (*_ALWAYS, LATCHED, BPF_LSM)
 
 
 def read_required_shields(directories: Iterable[Path]) -> RequiredShields:
-    """What the first directory that has the file says; nothing where none has.
+    """What the files in these directories say together.
 
     Raises ``NTE_INVALID_PARAMETER`` for a file that cannot be read, or says what cannot be.
     """
-    file = read_config_file(directories, FILE_NAME, "docs/isolation.md", ("isolation",))
-    if file is None:
-        return RequiredShields()
-    required = file.table("isolation", ("require",)).get("require", [])
-    if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
+    required: dict[str, Path] = {}
+    for directory in directories:
+        file = read_config_file([directory], FILE_NAME, "docs/isolation.md", ("isolation",))
+        if file is not None:
+            required = dict.fromkeys(_names(file), file.path) | required
+    return RequiredShields(required)
+
+
+def _names(file: ConfigFile) -> Iterable[str]:
+    names = file.table("isolation", ("require",)).get("require", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise file.wrong("'require' is a list of names")
-    if unknown := set(required) - set(_KNOWN):
+    if unknown := set(names) - set(_KNOWN):
         raise file.wrong(f"'{min(unknown)}' is none of {', '.join(_KNOWN)}")
-    return RequiredShields(frozenset(required) - set(_ALWAYS), file.path)
+    return sorted(set(names) - set(_ALWAYS))

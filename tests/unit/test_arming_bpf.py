@@ -6,9 +6,10 @@ import struct
 import pytest
 
 from keyiso.errors import VbsUnavailableError
+from keyiso.required_shields import BPF_LSM
 from keyiso.trustlet.arming.bpf_lsm import probe_bpf_lsm, refusal, refusal_for
 from keyiso.trustlet.arming.btf import KERNEL, KernelTypes
-from keyiso.trustlet.arming.shields import BPF_LSM, Answer
+from keyiso.trustlet.arming.shields import Answer
 
 TGID_AT = 1268
 STEPS = 100

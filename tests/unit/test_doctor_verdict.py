@@ -7,6 +7,7 @@ import pytest
 from keyiso.doctor.arming import QUESTIONS, bpf_lsm, missing_shields, probed_shields
 from keyiso.doctor.finding import Finding, Question
 from keyiso.doctor.verdict import EPHEMERAL, verdict
+from keyiso.required_shields import BPF_LSM
 from keyiso.trustlet.arming import shields
 from keyiso.trustlet.arming.shields import ARMED, Answer
 
@@ -44,7 +45,7 @@ def test_every_shield_of_an_armed_worker_is_explained() -> None:
         lambda: [
             *(shields.yes(name, "tried") for name in ARMED[:2]),
             *(shields.no(name, "tried") for name in ARMED[2:]),
-            shields.yes(shields.BPF_LSM, "tried"),
+            shields.yes(BPF_LSM, "tried"),
         ]
     )
     assert [one.name for one in found] == list(ARMED)
@@ -68,8 +69,8 @@ def test_without_the_ingredients_nothing_is_armed() -> None:
 
 @pytest.mark.parametrize("answer", [shields.yes, shields.no, shields.unknown])
 def test_the_shield_of_bpf_is_explained(answer: Callable[[str, str], shields.Finding]) -> None:
-    found = bpf_lsm(lambda: answer(shields.BPF_LSM, "tried"))
+    found = bpf_lsm(lambda: answer(BPF_LSM, "tried"))
 
-    assert found.state is answer(shields.BPF_LSM, "").answer
+    assert found.state is answer(BPF_LSM, "").answer
     assert found.evidence == "tried"
     assert bool(found.remedy) is (found.state is not Answer.YES)

@@ -11,6 +11,7 @@ import pytest
 
 from keyiso.clock import SystemClock
 from keyiso.crypto.key_blob import Root, read_header, seal_key
+from keyiso.errors import ncrypt_error
 from keyiso.keyiso_service.client import Client
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.resealing import Resealing
@@ -18,13 +19,15 @@ from keyiso.server.identity import Identity
 from keyiso.server.loop import Loop
 from keyiso.server.peer import Peer
 from keyiso.server.promise import run_coroutine
+from keyiso.status import Status
 from keyiso.store.keys import StoredKey, StoredProperty
 from keyiso.store.writer import KeyTransaction
 from keyiso.trustlet.engine import Engine
-from keyiso.wire.control import ResealedKeys, ResealKeys
+from keyiso.wire.control import NotResealed, ResealedKeys, ResealKeys
 from keyiso.wire.link import Reseal
 from keyiso.wire.messages import Call
 from keyiso.wire.results import PropertyValue
+from tests.conformance.statuses import fails
 from tests.unit.samples import BOOT_ROOT, ROOT, header, pkcs8
 
 IDENTITY = Identity("keyiso", b"i" * 16, b"b" * 16, 4711)
@@ -37,16 +40,24 @@ Change = Callable[[KeyTransaction], Any]
 
 
 class Worker:
-    """One that answers at once; before its next answer, once, something else happens."""
+    """The only one; it answers at once. Before its next answer, once, something else happens."""
 
     def __init__(self) -> None:
         self._engine = Engine("vbs", NEWER, BOOT_ROOT, older_roots=[ROOT])
         self.meanwhile: Callable[[], Any] | None = None
 
-    def property_turn(self, client: Client) -> contextlib.AbstractAsyncContextManager[None]:
+    def check_sealing_root(self, root_id: bytes) -> None:
+        assert root_id == NEWER.root_id
+
+    def any(self, level: str) -> "Worker":
+        return self
+
+    def turn(self, *_: object) -> contextlib.AbstractAsyncContextManager[None]:
         return contextlib.nullcontext()
 
-    async def ask_any(self, client: Client, operation: Any, level: str, **_: object) -> Any:
+    property_turn = turn
+
+    async def call(self, operation: Any, **_: object) -> Any:
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             await meanwhile()
@@ -179,9 +190,37 @@ def test_a_key_that_is_replaced_or_deleted_meanwhile_does_not_come_back(service:
         await service.store.change(change)
 
     service.worker.meanwhile = replaced
-    assert service.reseal() == ResealedKeys(b"", 0, 1, ())
+    assert service.reseal() == ResealedKeys(b"", 0, 0, ())
     assert service.present().key_id == b"another key id  "
     assert service.audited == []
+
+
+def test_a_damaged_key_is_named_and_what_is_nobodys_fault_ends_the_request(
+    service: Service,
+) -> None:
+    whole, damaged = service.key.blob, service.key.blob[:-1] + b"?"
+
+    async def write(blob: bytes) -> None:
+        row = replace(service.present(), blob=blob)
+        await service.store.change(lambda change: change.update(row))
+
+    async def full_disk() -> None:
+        raise ncrypt_error(Status.KEYISO_E_STORE, "the disk is full")
+
+    service.run(write(damaged))
+    (failed,) = service.reseal().failed
+    assert failed == NotResealed(KEY.owner, KEY.name, Status.NTE_BAD_DATA)
+    service.run(write(whole))
+    service.worker.meanwhile = full_disk
+    with fails(Status.KEYISO_E_STORE):
+        service.reseal()
+    assert service.reseal().resealed == 1
+
+
+@pytest.mark.parametrize(("root_id", "after"), [(b"", b""), (b"r" * 17, b""), (b"r" * 16, b"a")])
+def test_what_is_no_id_is_refused(service: Service, root_id: bytes, after: bytes) -> None:
+    with fails(Status.NTE_INVALID_PARAMETER):
+        service.run(service.resealing.reseal(CLIENT, Call(1, ResealKeys(root_id, after))))
 
 
 def test_the_next_keys_come_by_their_ids(service: Service) -> None:

@@ -25,18 +25,20 @@ from tests.conformance.statuses import fails
 def test_what_is_required(tmp_path: Path, text: str, names: set[str]) -> None:
     file = tmp_path / FILE_NAME
     file.write_text(text)
-    assert read_required_shields([tmp_path]) == RequiredShields(frozenset(names), file)
+    assert read_required_shields([tmp_path]) == RequiredShields(dict.fromkeys(names, file))
 
 
-def test_the_first_directory_with_a_file_counts(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    second.mkdir()
-    assert read_required_shields([first, second]) == RequiredShields()
-    (second / FILE_NAME).write_text('[isolation]\nrequire = ["latched"]\n')
-    assert read_required_shields([first, second]).names == {"latched"}
-    first.mkdir()
-    (first / FILE_NAME).write_text("")
-    assert read_required_shields([first, second]).names == set()
+def test_what_one_file_requires_no_other_one_takes_back(tmp_path: Path) -> None:
+    own, systems = tmp_path / "own", tmp_path / "systems"
+    assert read_required_shields([own, systems]) == RequiredShields()
+    for directory in (own, systems):
+        directory.mkdir()
+    (systems / FILE_NAME).write_text('[isolation]\nrequire = ["latched"]\n')
+    (own / FILE_NAME).write_text("[isolation]\nrequire = []\n")
+    assert read_required_shields([own, systems]).files == {"latched": systems / FILE_NAME}
+    (own / FILE_NAME).write_text('[isolation]\nrequire = ["bpf-lsm"]\n')
+    both = read_required_shields([own, systems])
+    assert both.files == {"bpf-lsm": own / FILE_NAME, "latched": systems / FILE_NAME}
 
 
 @pytest.mark.parametrize(

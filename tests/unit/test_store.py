@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from keyiso import limits
 from keyiso.errors import KeyExistsError, NCryptError, ncrypt_error
 from keyiso.status import Status
-from keyiso.store.keys import KeyReader, Remembered, StoredKey
+from keyiso.store.keys import KeyReader, Remembered, StoredKey, StoredProperty
 from keyiso.store.schema import APPLICATION_ID, MACHINE, SCHEMA_VERSION, open_database
 from keyiso.store.writer import KeyTransaction, KeyWriter
 from tests.unit.fake_clock import FakeClock
@@ -690,3 +691,44 @@ def test_what_goes_with_the_next_change_does_not_suffer_from_it(store: Store) ->
 
 def test_deleting_what_is_not_there_is_no_error(store: Store) -> None:
     store.change(lambda change: change.delete(b"k" * 16))
+
+
+# --- one moment --------------------------------------------------------------------------------
+
+
+def test_a_snapshot_sees_a_key_and_its_properties_together(store: Store) -> None:
+    """Both are replaced in one change, which another thread may commit between two reads."""
+    before = stored(1)
+    after = replace(before, blob=b"anew", generation=2)
+    first, second = (StoredProperty(before.key_id, b"p\0", 1000, value) for value in (b"1", b"2"))
+    store.add(before)
+    store.change(lambda change: change.set_property(first))
+
+    def seal_anew(change: KeyTransaction) -> None:
+        change.update(after)
+        change.set_property(second)
+
+    with store.read.snapshot():
+        assert store.read.find(SOFTWARE, 1000, before.name) == before
+        store.change(seal_anew)
+        assert store.read.property_of(before.key_id, b"p\0") == b"1"
+        assert store.read.properties(before.key_id) == {b"p\0": b"1"}
+    assert store.read.find(SOFTWARE, 1000, before.name) == after
+    assert store.read.properties(before.key_id) == {b"p\0": b"2"}
+
+
+def test_a_snapshot_ends_with_what_goes_wrong_in_it(store: Store) -> None:
+    with pytest.raises(ZeroDivisionError), store.read.snapshot():
+        store.read.find(SOFTWARE, 1000, b"n\0")
+        raise ZeroDivisionError
+    store.add(stored(1))
+    with store.read.snapshot():
+        assert store.read.key_count(1000) == 1
+
+
+def test_all_keys_come_by_their_ids(store: Store) -> None:
+    keys = [stored(number, f"{9 - number}", partition=number % 2) for number in range(1, 8)]
+    store.add(*keys)
+    assert store.read.page_by_id(b"", 3) == tuple(keys[:3])
+    assert store.read.page_by_id(keys[2].key_id, 10) == tuple(keys[3:])
+    assert store.read.page_by_id(keys[-1].key_id, 10) == ()

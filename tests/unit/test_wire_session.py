@@ -277,8 +277,8 @@ NUMBERS = {
     "link": (
         "AddChannel Load Generate Import GetWorkerImportKey Revoke GetWorkerStatus Authenticate"
         " RenewLease SealProperty OpenProperty ChangeAccess TakeUses GetWorkerIsolation"
-        " GetChannels Reseal ResealProperty _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin ResetPin"
-        " GetContainer SetResetKey RequestReset UnlockPin"
+        " GetChannels Reseal ResealProperty _ _ _ _ _ _ MakePinKey EnrolPin AttemptPin ChangePin"
+        " ResetPin GetContainer SetResetKey RequestReset UnlockPin"
     ),
     "pair": "ShareRoots",
     "supervision": "GetSupervisorStatus Stop ReplacePairs StopService StartService",

@@ -52,6 +52,10 @@ def refusal(name: str | None) -> VbsUnavailableError:
     return refused.value
 
 
+def events(number: int) -> str:
+    return keyiso("events", "show", "--id", str(number), "--json").text
+
+
 def test_no_vbs_key_is_made_without_a_shield_that_is_required(
     armed_machine: None, tmp_path: Path
 ) -> None:
@@ -86,7 +90,7 @@ def test_a_stored_key_needs_roots_that_are_given_out_once_where_that_is_required
 
     error = refusal("new")
     assert f"{file} requires 'latched'" in error.cause
-    assert "--unseal once-per-boot" in error.action
+    assert "tpm rotate --unseal once-per-boot" in error.action
     assert level_of(made(None)) == "vbs"
     assert level_of(made("fallen back", Protection.PREFER_VBS)) == "software"
     with pytest.raises(NCryptError) as refused:
@@ -96,10 +100,14 @@ def test_a_stored_key_needs_roots_that_are_given_out_once_where_that_is_required
     root = next(one for one in found if one["name"] == "machine-root")
     assert (root["state"], root["evidence"]) == ("no", error.cause)
 
+    assert error.cause in events(13)
+
     running.end()
-    file.unlink()
+    machine.run("tpm", "rotate", "--unseal", "once-per-boot")
     running.start()
     assert level_of(Key.open("of before")) == "vbs"
+    assert level_of(made("new")) == "vbs"
+    assert machine.run("tpm", "reseal", "--json").json["resealed"] == 1
 
 
 def test_roots_that_are_given_out_once_are_enough(

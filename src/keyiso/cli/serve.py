@@ -9,9 +9,9 @@ from keyiso.cli._output import printable
 from keyiso.errors import ncrypt_error
 from keyiso.interpreter import module_command
 from keyiso.paths import server_instance
+from keyiso.required_shields import BPF_LSM
 from keyiso.status import Status
 from keyiso.trustlet.arming.bpf_lsm import BpfLsmShield, probe_bpf_lsm
-from keyiso.trustlet.arming.shields import BPF_LSM
 from keyiso.trustlet.arming.suspicion import tracing_programs
 
 

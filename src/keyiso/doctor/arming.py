@@ -7,6 +7,7 @@ from typing import Final
 
 from keyiso.doctor.finding import Finding, Question, answers
 from keyiso.errors import NCryptError
+from keyiso.required_shields import BPF_LSM
 from keyiso.trustlet.arming import shields
 from keyiso.trustlet.arming.shields import Answer
 from keyiso.wire.results import ShieldFinding
@@ -25,8 +26,8 @@ QUESTIONS: Final[Mapping[str, Question]] = MappingProxyType(
         }.items()
     }
 )
-BPF_LSM: Final = Question(
-    shields.BPF_LSM,
+BPF: Final = Question(
+    BPF_LSM,
     "BPF programs, perf and ptrace can be kept from armed workers, if the machine's owner consents:"
     " it forbids them to everybody.",
     "Root's BPF programs and perf read armed workers too.",
@@ -60,17 +61,17 @@ def told_shields(found: Iterable[Finding], told: Iterable[ShieldFinding]) -> tup
     )
 
 
-@answers(BPF_LSM)
+@answers(BPF)
 def bpf_lsm(probe: Callable[[], shields.Finding], held_up: Collection[str] = ()) -> Finding:
     """Whether the kernel takes the programs of that shield; only root can try. One of the shields
     that a keyiso holds up answers for itself, and refuses the trial.
     """
-    if shields.BPF_LSM in held_up:
-        return BPF_LSM.yes("it is up: keyiso serves with it")
+    if BPF_LSM in held_up:
+        return BPF.yes("it is up: keyiso serves with it")
     found = probe()
     if found.answer is Answer.UNKNOWN and os.geteuid() != 0:
-        return BPF_LSM.unknown(found.evidence, "Ask as root.")
-    return _answer(BPF_LSM, found)
+        return BPF.unknown(found.evidence, "Ask as root.")
+    return _answer(BPF, found)
 
 
 def _unknown(evidence: str) -> tuple[Finding, ...]:

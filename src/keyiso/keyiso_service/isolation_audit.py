@@ -52,10 +52,8 @@ class IsolationAudit:
             self._record_restart(service, isolation)
         if not armed:
             self._record_absence(service, isolation)
-        if isolation.machine_root == "degraded" and (
-            before is None or before.machine_root != "degraded"
-        ):
-            self._record_degraded(service, isolation)
+        if isolation.root_cause and (before is None or not before.root_cause):
+            self._record_rootless(service, isolation)
         if before is None or _standing(before) != _standing(isolation):
             more = {"service": service}
             self._audit.isolation(VBS_STATUS, {"Status": _standing(isolation)}, more)
@@ -80,12 +78,12 @@ class IsolationAudit:
         more = {"service": service, "cause": isolation.cause, "action": isolation.action}
         self._audit.isolation(VBS_NOT_AVAILABLE, values, more)
 
-    def _record_degraded(self, service: str, isolation: Isolation) -> None:
+    def _record_rootless(self, service: str, isolation: Isolation) -> None:
         values: Values = {
             "Function": "UnsealMachineRoot",
             "Info": isolation.root_cause,
-            "StatusCode": int(Status.KEYISO_E_ROOT_MISSING),
-            "StatusString": describe(Status.KEYISO_E_ROOT_MISSING),
+            "StatusCode": isolation.root_status,
+            "StatusString": describe(isolation.root_status),
         }
         self._audit.isolation(VBS_OPERATION_FAILED, values, {"service": service})
 

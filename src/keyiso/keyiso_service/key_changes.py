@@ -52,7 +52,7 @@ from keyiso.wire.results import Done
 _OVERWRITE_TRIES: Final = 8
 """Rounds of an overwrite that finds, at its commit, that another one was faster."""
 
-_DAMAGED: Final = frozenset(
+DAMAGED: Final = frozenset(
     {Status.NTE_BAD_DATA, Status.NTE_BAD_VER, Status.NTE_VBS_CANNOT_DECRYPT_KEY}
 )
 """What is said of a stored key that cannot be read, whatever is restored beside it."""
@@ -368,7 +368,7 @@ class KeyChanges:
                 hops=self._hops(call),
             )
         except NCryptError as error:
-            if error.status in _DAMAGED:
+            if error.status in DAMAGED:
                 return
             raise
         raise _not_damaged()

@@ -19,7 +19,7 @@ from keyiso.names import check_property_name, decode_name, printable_name
 from keyiso.quotas import Quotas
 from keyiso.server.identity import Identity
 from keyiso.status import Status
-from keyiso.store.keys import Remembered, StoredKey, StoredProperty
+from keyiso.store.keys import KeyReader, Remembered, StoredKey, StoredProperty
 from keyiso.store.writer import KeyTransaction
 from keyiso.wire.control import GetProperty, SetAccess, SetProperty
 from keyiso.wire.link import ChangeAccess, OpenProperty, SealProperty
@@ -60,8 +60,10 @@ class PropertyChanges:
         operation = call.operation
         check_property_name(operation.property_name)
         async with self._workers.property_turn(client):
-            stored = self._find(client, operation, Right.USE)
-            sealed = self._store.read.property_of(stored.key_id, operation.property_name)
+            reader = self._store.read
+            with reader.snapshot():  # both are replaced together when a key is sealed anew
+                stored = _find(reader, client, operation, Right.USE)
+                sealed = reader.property_of(stored.key_id, operation.property_name)
             if sealed is None:
                 name = printable_name(decode_name(operation.property_name))
                 raise ncrypt_error(Status.NTE_NOT_FOUND, f"the key has no property '{name}'")
@@ -154,7 +156,7 @@ class PropertyChanges:
         for _ in range(_TRIES):
             if first_result(self._store.read, uid, operation.operation_id, hashed) is not None:
                 return True
-            key = self._find(client, operation, Right.MANAGE)
+            key = _find(self._store.read, client, operation, Right.MANAGE)
             edit = await prepare(key)
             try:
                 await self._store.change(self._commit(operation, uid, hashed, key, edit))
@@ -189,18 +191,22 @@ class PropertyChanges:
 
         return commit
 
-    def _find(
-        self, client: Client, operation: GetProperty | SetProperty | SetAccess, right: Right
-    ) -> StoredKey:
-        """The key that is meant, if this client has the right to it."""
-        scope, name = operation.scope, operation.name
-        stored, _ = find_key(self._store.read, client, operation.provider, scope, name, right)
-        if stored.key_id != operation.key_id:
-            raise no_such_key(scope, name)
-        return stored
-
     def _hops(self, call: Call[Any]) -> tuple[Hop, ...]:
         return self._identity.onward(call.hops, type(call.operation).__name__)
+
+
+def _find(
+    reader: KeyReader,
+    client: Client,
+    operation: GetProperty | SetProperty | SetAccess,
+    right: Right,
+) -> StoredKey:
+    """The key that is meant, if this client has the right to it."""
+    scope, name = operation.scope, operation.name
+    stored, _ = find_key(reader, client, operation.provider, scope, name, right)
+    if stored.key_id != operation.key_id:
+        raise no_such_key(scope, name)
+    return stored
 
 
 def set_property(change: KeyTransaction, stored: StoredProperty) -> None:

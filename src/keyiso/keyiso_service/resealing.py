@@ -1,5 +1,7 @@
 """Sealing stored keys by another machine root, after that was made."""
 
+import enum
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -11,6 +13,7 @@ from keyiso.errors import Hop, NCryptError, ncrypt_error
 from keyiso.keyiso_service.audit import Audit
 from keyiso.keyiso_service.client import Client
 from keyiso.keyiso_service.finding import check_row
+from keyiso.keyiso_service.key_changes import DAMAGED
 from keyiso.keyiso_service.key_store import KeyStore
 from keyiso.keyiso_service.workers import Workers
 from keyiso.server.identity import Identity
@@ -29,6 +32,13 @@ class _Outrun(Exception):
     """Another request changed the key while it was sealed."""
 
 
+class _Outcome(enum.Enum):
+    RESEALED = enum.auto()
+    ALREADY = enum.auto()
+    GONE = enum.auto()
+    """It was deleted or replaced meanwhile; what replaced it is sealed by the newest root."""
+
+
 class Resealing:
     """Goes through the stored ``vbs`` keys, each of which is replaced whole or not at all."""
 
@@ -39,45 +49,53 @@ class Resealing:
         self._audit = audit
 
     async def reseal(self, client: Client, call: Call[ResealKeys]) -> ResealedKeys:
-        """The next keys of the store. What cannot be sealed anew stays as it is, and is named.
+        """The next keys of the store. A damaged one stays as it is, and is named.
 
-        Raises ``KEYISO_E_STALE`` as long as the workers do not seal by that root.
+        Raises ``NTE_INVALID_PARAMETER`` for ids that are none, as `Workers.check_sealing_root`
+        does, and what is not the fault of one key.
         """
+        _check_ids(call.operation)
+        self._workers.check_sealing_root(call.operation.root_id)
         page = self._store.read.page_by_id(call.operation.after, limits.RESEAL_PAGE)
-        counts = {False: 0, True: 0}
+        counts: Counter[_Outcome] = Counter()
         failed = []
         for stored in page:
             try:
                 if _is_sealed_to_the_machine(read_header(stored.blob)):
                     counts[await self._reseal_key(client, call, stored)] += 1
             except NCryptError as error:
-                if error.status == Status.KEYISO_E_STALE:
+                if error.status not in DAMAGED:
                     raise
-                failed.append(NotResealed(stored.partition, stored.name, error.status))
-        more = len(page) == limits.RESEAL_PAGE
-        last = page[-1].key_id if more else b""
-        return ResealedKeys(last, counts[True], counts[False], tuple(failed))
+                name = stored.name[: 2 * limits.NAME_UNITS]  # of a row that anybody may have edited
+                failed.append(NotResealed(stored.partition, name, error.status))
+        last = page[-1].key_id if len(page) == limits.RESEAL_PAGE else b""
+        return ResealedKeys(
+            last, counts[_Outcome.RESEALED], counts[_Outcome.ALREADY], tuple(failed)
+        )
 
-    async def _reseal_key(self, client: Client, call: Call[ResealKeys], found: StoredKey) -> bool:
-        """Whether that was needed."""
+    async def _reseal_key(
+        self, client: Client, call: Call[ResealKeys], found: StoredKey
+    ) -> _Outcome:
         for _ in range(_TRIES):
-            key = self._store.read.find(found.provider, found.partition, found.name)
+            reader = self._store.read
+            with reader.snapshot():
+                key = reader.find(found.provider, found.partition, found.name)
+                before = reader.properties(found.key_id)
             if key is None or key.key_id != found.key_id:
-                return False  # it was deleted or replaced meanwhile
+                return _Outcome.GONE
             header = read_header(key.blob)
             check_row(key, header)
             if header.root_id == call.operation.root_id:
-                return False
-            before = self._store.read.properties(key.key_id)
+                return _Outcome.ALREADY
             sealed, after = await self._sealed(client, call, key, header, before)
             try:
                 await self._store.change(_commit(key, sealed, before, after))
             except _Outrun:
                 continue
             self._audit.resealed(client, call, header)
-            return True
+            return _Outcome.RESEALED
         raise ncrypt_error(
-            Status.NTE_FAIL, "the key was changed again and again by others", "Try again."
+            Status.KEYISO_E_STALE, "a key was changed again and again by others", "Try again."
         )
 
     async def _sealed(
@@ -88,26 +106,33 @@ class Resealing:
         header: KeyHeader,
         before: Mapping[bytes, bytes],
     ) -> tuple[StoredKey, Mapping[bytes, bytes]]:
-        """The key and its properties under the root that is meant."""
-        hops = self._hops(call)
-        sealed = await self._workers.ask_any(
-            client, Reseal(key.blob, call.operation.root_id), "vbs", trace=call.trace, hops=hops
-        )
+        """The key and its properties under the root that is meant, all by one worker."""
+        worker = self._workers.any("vbs")
+        trace, hops = call.trace, self._hops(call)
+        async with self._workers.turn(worker, client):
+            reseal = Reseal(key.blob, call.operation.root_id)
+            sealed = await worker.call(reseal, trace=trace, hops=hops)
         after = {}
         for name, value in before.items():
-            async with self._workers.property_turn(client):
-                answer = await self._workers.ask_any(
-                    client,
-                    ResealProperty(sealed.blob, header.root_id, name, value),
-                    "vbs",
-                    trace=call.trace,
-                    hops=hops,
-                )
+            async with self._workers.property_turn(client), self._workers.turn(worker, client):
+                reseal_property = ResealProperty(sealed.blob, header.root_id, name, value)
+                answer = await worker.call(reseal_property, trace=trace, hops=hops)
             after[name] = answer.value
         return replace(key, blob=sealed.blob, generation=sealed.header.generation), after
 
     def _hops(self, call: Call[ResealKeys]) -> tuple[Hop, ...]:
         return self._identity.onward(call.hops, type(call.operation).__name__)
+
+
+def _check_ids(operation: ResealKeys) -> None:
+    if len(operation.root_id) != limits.ROOT_ID_BYTES:
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER, f"the id of a root has {limits.ROOT_ID_BYTES} bytes"
+        )
+    if len(operation.after) not in (0, limits.KEY_ID_BYTES):
+        raise ncrypt_error(
+            Status.NTE_INVALID_PARAMETER, f"a key id has {limits.KEY_ID_BYTES} bytes"
+        )
 
 
 def _is_sealed_to_the_machine(header: KeyHeader) -> bool:

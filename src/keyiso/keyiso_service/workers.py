@@ -141,6 +141,31 @@ class Workers:
         others = [link for link in self._links[level] if self._serves(link)]
         return worker not in self._most_useful([worker, *others])
 
+    def check_sealing_root(self, root_id: bytes) -> None:
+        """Every armed worker seals stored keys by this root, so that none takes what another one
+        seals for damaged.
+
+        Raises ``KEYISO_E_STALE`` while one does not yet, and why when that cannot be; where none is
+        armed as `next_holder` does.
+        """
+        self.any("vbs")
+        for link in self._of("vbs"):
+            isolation = self._isolations.get(link)
+            if not link.ready or isolation is None:
+                raise _not_running()
+            if isolation.state != "armed" or isolation.sealing_root == root_id:
+                continue
+            if isolation.root_cause:
+                raise ncrypt_error(
+                    isolation.root_status, isolation.root_cause, isolation.root_action
+                )
+            raise ncrypt_error(
+                Status.KEYISO_E_STALE,
+                f"{link.peer_service} has not got the root that is to seal the keys",
+                "Try again when all armed processes have been replaced; where the TPM gives the"
+                " roots out once in a boot, restart the machine.",
+            )
+
     def any(self, level: Level) -> Link:
         """A running worker. Raises as `next_holder` does."""
         return self._in_turn([link for link in self._of(level) if self._serves(link)], level)

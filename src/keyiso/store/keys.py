@@ -1,5 +1,6 @@
 """Rows of the store, and what is read from them."""
 
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -81,6 +82,16 @@ class KeyReader:
             (provider, partition, after, count),
         )
         return tuple(StoredKey(*row) for row in rows)
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read inside is of one moment, whatever is committed meanwhile."""
+        self._rows("BEGIN", ())
+        try:
+            yield
+        finally:
+            if self._connection.in_transaction:  # an error may have ended it
+                self._rows("COMMIT", ())
 
     def page_by_id(self, after: bytes, count: int) -> tuple[StoredKey, ...]:
         """The next keys of all partitions after an id, in the order of the ids."""

@@ -164,11 +164,8 @@ def _pair(instance: Instance, settings: ServiceSettings, name: str) -> ServiceSp
 
 
 def _required(settings: ServiceSettings) -> Iterable[str]:
-    required = settings.required
     yield from (f"--shield={shield}" for shield in settings.shields)
-    if required.names:
-        yield f"--required-in={required.file}"
-        yield from (f"--require={shield}" for shield in sorted(required.names))
+    yield from (f"--require={shield}={file}" for shield, file in settings.required.files.items())
 
 
 def _of_every_worker(settings: ServiceSettings, name: str) -> Iterable[str]:

@@ -41,6 +41,8 @@ class MachineRoots:
         the boot root may be. Then only one that ``founds`` asks the TPM.
         """
         self._trouble: NCryptError | None = None
+        self._lacking: NCryptError | None = None
+        """What is required of stored keys and not so: no roots, whoever may have some."""
         self._enrolment: Enrolment | None = None
         self._open = contextlib.ExitStack()
         self._tpm: Tpm | None = None
@@ -49,8 +51,8 @@ class MachineRoots:
         try:
             self._enrolment = read_enrolment(path)
             if self._enrolment is not None:
-                if LATCHED in required.names and not self._once:
-                    self._trouble = _not_latching(required)
+                if LATCHED in required and not self._once:
+                    self._lacking = _not_latching(required)
                     return
                 if self._once and not (pool and founds):
                     self._trouble = _not_given()
@@ -117,6 +119,8 @@ class MachineRoots:
         """What a sibling gave, when that is all that is enrolled now; else what the TPM gives. The
         sibling may say what its ``trouble`` was.
         """
+        if self._lacking is not None:
+            return ()
         have = {root.root_id for root in given}
         if self._enrolment is None or have.issuperset(
             root.root_id for root in self._enrolment.roots
@@ -145,6 +149,8 @@ class MachineRoots:
 
     def missing(self, kind: RootKind) -> NCryptError:
         """Why this worker opens no key that such a root seals."""
+        if self._lacking is not None:
+            return self._lacking
         if self._once and self._is_latched:
             return ncrypt_error(
                 Status.KEYISO_E_TPM_LATCHED,
@@ -152,8 +158,6 @@ class MachineRoots:
                 "Restart the machine.",
             )
         if self._trouble is not None:
-            if self._trouble.status == Status.NTE_VBS_UNAVAILABLE:
-                return self._trouble
             return ncrypt_error(
                 Status.KEYISO_E_ROOT_MISSING,
                 f"the machine root cannot be unsealed: {self._trouble.cause}",
@@ -168,13 +172,15 @@ class MachineRoots:
     def described(self, isolation: Isolation, roots: Roots) -> Isolation:
         """What a worker says of itself, with what it has."""
         if roots.machine:
-            return msgspec.structs.replace(isolation, machine_root="present")
-        if self._trouble is None:
+            return msgspec.structs.replace(
+                isolation, machine_root="present", sealing_root=roots.machine[0].root_id
+            )
+        if self._trouble is None and self._lacking is None:
             return isolation
         missing = self.missing("machine")
         return msgspec.structs.replace(
             isolation,
-            machine_root="absent" if missing.status == Status.NTE_VBS_UNAVAILABLE else "degraded",
+            machine_root="degraded" if self._lacking is None else "absent",
             root_cause=missing.cause,
             root_action=missing.action,
             root_status=missing.status,
@@ -218,7 +224,7 @@ def _not_latching(required: RequiredShields) -> NCryptError:
     return required.lacking(
         LATCHED,
         "the TPM gives out the machine root at any start",
-        "Enrol a root with `--unseal once-per-boot`",
+        "Run `keyiso tpm rotate --unseal once-per-boot`, restart keyiso, run `keyiso tpm reseal`",
     )
 
 

@@ -112,7 +112,7 @@ def _prepare(options: Namespace) -> _Prepared:
 
 def _check_shields(required: RequiredShields, held_up: Iterable[str]) -> None:
     """Raise `VbsUnavailableError` where a shield is down that all vbs keys require."""
-    if BPF_LSM in required.names and BPF_LSM not in held_up:
+    if BPF_LSM in required and BPF_LSM not in held_up:
         raise required.lacking(
             BPF_LSM,
             "keyiso serves without that shield",

@@ -251,7 +251,11 @@ class Engine:
     def reseal_property(self, blob: bytes, root_id: bytes, name: bytes, sealed: bytes) -> bytes:
         """A property that a root has sealed, sealed by the one that seals its key now."""
         root, header, _ = self._authenticated(blob)
-        before = self._older_roots.get(root_id, root)
+        before = root if root_id == root.root_id else self._older_roots.get(root_id)
+        if before is None:
+            raise ncrypt_error(
+                Status.KEYISO_E_STALE, "the worker has not got the root that sealed the property"
+            )
         value = open_property(before, header.key_id, name, sealed)
         return seal_property(root, header.key_id, name, value, random=self._random)
 

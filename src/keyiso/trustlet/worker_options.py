@@ -14,9 +14,8 @@ def parse_options(program: str, arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--enrolment", type=Path, required=True)
     parser.add_argument("--kept-boot-root", type=Path, required=True)
     parser.add_argument("--limit", action="append", default=[], metavar="NAME=NUMBER")
-    # What vbs keys require besides, where that stands, and which shields the supervisor holds up.
-    parser.add_argument("--require", action="append", default=[], metavar="SHIELD")
-    parser.add_argument("--required-in", type=Path, metavar="FILE")
+    # What vbs keys require besides, by which file; and which shields the supervisor holds up.
+    parser.add_argument("--require", action="append", default=[], metavar="SHIELD=FILE")
     parser.add_argument("--shield", action="append", default=[], metavar="SHIELD")
     # What the supervisor adds at each start: where the roots are to come from.
     parser.add_argument("--found-roots", action="store_true")
@@ -30,4 +29,5 @@ def parse_options(program: str, arguments: list[str]) -> argparse.Namespace:
 
 def required_shields(options: argparse.Namespace) -> RequiredShields:
     """What was told of what is required."""
-    return RequiredShields(frozenset(options.require), options.required_in)
+    pairs = (said.partition("=") for said in options.require)
+    return RequiredShields({shield: Path(file) for shield, _, file in pairs})

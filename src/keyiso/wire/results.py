@@ -51,6 +51,8 @@ class Isolation(Result, frozen=True, array_like=True):
     root_action: str = ""
     root_status: int = Status.KEYISO_E_ROOT_MISSING
     """What an operation fails with that needs it."""
+    sealing_root: bytes = b""
+    """The id of the machine root that seals new keys; empty for none."""
 
 
 class WorkerImportKey(Result, frozen=True, array_like=True):

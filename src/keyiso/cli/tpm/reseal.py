@@ -12,6 +12,7 @@ from keyiso.cli._output import print_details, print_json
 from keyiso.cli._progress import working
 from keyiso.client.binding import bind_process
 from keyiso.client.resealing import reseal_keys
+from keyiso.limits import PAIRS_REPLACED_SECONDS
 from keyiso.names import decode_name, printable_name
 from keyiso.status import status_name
 from keyiso.store.schema import MACHINE
@@ -29,13 +30,19 @@ def command(context: click.Context, system: bool, as_json: bool) -> None:
     tpm retire can forget them. keyiso has to be running, and have got the newest root. Keys can be
     used all the while.
 
-    Keys that cannot be sealed anew stay as they are, and are named; the exit code is then 1.
+    A damaged key stays as it is, and is named; the exit code is then 1.
+
+    Make a backup afterwards: copies of the enrolment from before the rotation do not open these
+    keys.
     """
     instance = our_instance(system=system)
-    newest = existing_enrolment(instance).newest.root_id
+    enrolment = existing_enrolment(instance)
+    newest = enrolment.newest.root_id
     binding = bind_process(os.environ, resolve=lambda: instance)
+    # Armed processes are replaced after a rotation only where they can get the roots again.
+    patience = PAIRS_REPLACED_SECONDS if enrolment.unseal == "any-start" else 0.0
     with working("Sealing stored keys anew:"):
-        parts = list(reseal_keys(binding, newest))
+        parts = list(reseal_keys(binding, newest, patience=patience))
     failed = [key for part in parts for key in part.failed]
     if as_json:
         print_json(_as_object(newest, parts, failed))
@@ -54,6 +61,10 @@ def _print(newest: bytes, parts: list[ResealedKeys], failed: list[NotResealed]) 
     if failed:
         rows.append(("NOT sealed anew", str(len(failed))))
     print_details(rows)
+    if any(part.resealed for part in parts):
+        click.echo(
+            "Make a backup: copies of the enrolment from before the rotation open none of these."
+        )
     for key in failed:
         whose = "the machine's" if key.owner == MACHINE else f"of uid {key.owner}"
         name = printable_name(_name(key))

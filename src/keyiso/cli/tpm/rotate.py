@@ -16,7 +16,7 @@ from keyiso.cli._enrolments import (
 from keyiso.cli._fingerprints import fingerprint_text
 from keyiso.cli._output import print_details
 from keyiso.cli._recovery_keys import read_public_key
-from keyiso.tpm.enrolment import Enrolment, encode_enrolment
+from keyiso.tpm.enrolment import Enrolment, UnsealMode, encode_enrolment
 from keyiso.trustlet.enrolling.messages import Rotate
 
 
@@ -26,9 +26,16 @@ from keyiso.trustlet.enrolling.messages import Rotate
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The public recovery key, or another one from now on.",
 )
+@click.option(
+    "--unseal",
+    type=click.Choice(["once-per-boot", "any-start"]),
+    help="When the TPM gives the roots out from now on. [default: as before]",
+)
 @click.option("--no-recovery", is_flag=True, help="Keep no recovery copies any more.")
 @system_option
-def command(recovery_key: Path | None, no_recovery: bool, system: bool) -> None:
+def command(
+    recovery_key: Path | None, unseal: UnsealMode | None, no_recovery: bool, system: bool
+) -> None:
     """Seal keys by a new machine root from now on. The old roots still open their keys.
 
     Where roots have recovery copies, the recovery key has to be named again: what is in the file
@@ -45,11 +52,12 @@ def command(recovery_key: Path | None, no_recovery: bool, system: bool) -> None:
     with changing(instance):
         old = existing_enrolment(instance)
         _check_recovery(old, bool(public_key) or no_recovery)
-        made = do_job(instance, Rotate(encode_enrolment(old), public_key))
+        made = do_job(instance, Rotate(encode_enrolment(old), public_key, unseal))
     print_details(
         [
             ("New root", made.newest.root_id.hex()),
             ("Old roots", [root.root_id.hex() for root in old.roots]),
+            ("Unsealed", made.unseal),
             ("Recovery", recovery_text(made)),
         ]
     )

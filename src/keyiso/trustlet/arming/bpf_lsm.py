@@ -16,9 +16,10 @@ from typing import Final
 
 from keyiso.closeable import Closeable
 from keyiso.errors import NCryptError
+from keyiso.required_shields import BPF_LSM
 from keyiso.trustlet.arming.bpf import PROG_LOAD, RAW_TRACEPOINT_OPEN, bpf, instruction
 from keyiso.trustlet.arming.btf import KERNEL, KernelTypes
-from keyiso.trustlet.arming.shields import BPF_LSM, Finding, no, unknown, yes
+from keyiso.trustlet.arming.shields import Finding, no, unknown, yes
 
 _PTRACE: Final = "bpf_lsm_ptrace_access_check"
 _GLOBAL: Final = ("bpf_lsm_perf_event_open", "bpf_lsm_locked_down", "bpf_lsm_bpf")

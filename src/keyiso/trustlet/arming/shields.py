@@ -20,9 +20,6 @@ SECCOMP: Final = "seccomp"
 NO_CORE: Final = "no-core"
 """No core of the worker is ever written."""
 
-BPF_LSM: Final = "bpf-lsm"
-"""Tracing of the pair, by BPF and perf too, is refused to everybody."""
-
 ARMED: Final = (SECRETMEM, REHOMED, GUARDED, SECCOMP, NO_CORE)
 """What an armed worker has, all of it or it is not armed."""
 

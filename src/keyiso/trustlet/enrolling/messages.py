@@ -41,6 +41,8 @@ class Rotate(_Message, frozen=True, array_like=True, tag=2):
 
     enrolment: bytes
     recovery_key: bytes = b""
+    unseal: UnsealMode | None = None
+    """From now on; None for as it was."""
 
 
 class AddRecovery(_Message, frozen=True, array_like=True, tag=3):

@@ -92,7 +92,7 @@ def _rotated(job: Rotate, tpm: Tpm) -> Enrolment:
     kept = _unsealed(old, tpm)
     newest = old.newest.sealed_root
     made = _sealed(_new_root(), tpm, newest.srk, newest.pcrs)
-    return _enrolment(old.tpm, old.unseal, [made, *kept], job.recovery_key)
+    return _enrolment(old.tpm, job.unseal or old.unseal, [made, *kept], job.recovery_key)
 
 
 def _with_recovery(job: AddRecovery, tpm: Tpm) -> Enrolment:
