@@ -10,7 +10,6 @@ import pytest
 from keyiso import Key, Protection
 from keyiso.client.binding import bind_process
 from keyiso.errors import NCryptError
-from keyiso.router import process_router
 from keyiso.server.identity import new_identity
 from keyiso.status import Status, status_name
 from keyiso.trustlet.root_sharing import ask_for_roots
@@ -19,20 +18,15 @@ from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
 from tests.roots.machine import EnrolledMachine
 from tests.roots.test_attackers import unsealed_by_tools
+from tests.vbs.serving import instance_on
 from tests.waiting import wait_until
 
 
 @pytest.fixture
 def running(machine: EnrolledMachine) -> Iterator[RunningInstance]:
     """One that tests start."""
-    process_router.cache_clear()
-    instance = RunningInstance(machine.directory / "home", ("--workers=1",))
-    try:
-        yield instance
-    finally:
-        process_router.cache_clear()
-        instance.end()
-        machine.tpm.flush_all()  # what killed workers had loaded: there is no resource manager
+    with instance_on(machine, "--workers=1") as running:
+        yield running
 
 
 POOL = ("vbs-0", "vbs-generator", "vbs-spare", "vbs-spare-generator")

@@ -7,10 +7,10 @@ import pytest
 
 from keyiso import Key, Protection
 from keyiso.errors import NCryptError, VbsUnavailableError
-from keyiso.router import process_router
 from tests.cli.command import keyiso
 from tests.instance import RunningInstance, in_use
 from tests.roots.machine import EnrolledMachine
+from tests.vbs.serving import instance_on
 
 WITHOUT_A_SHIELD = '[isolation]\nrequire = ["bpf-lsm"]\n'
 LATCHED = '[isolation]\nrequire = ["latched"]\n'
@@ -19,14 +19,8 @@ LATCHED = '[isolation]\nrequire = ["latched"]\n'
 @pytest.fixture
 def running(machine: EnrolledMachine) -> Iterator[RunningInstance]:
     """On a machine where nothing is enrolled yet; tests start it."""
-    process_router.cache_clear()
-    instance = RunningInstance(machine.directory / "home", ("--workers=1",))
-    try:
-        yield instance
-    finally:
-        process_router.cache_clear()
-        instance.end()
-        machine.tpm.flush_all()  # what killed workers had loaded: there is no resource manager
+    with instance_on(machine, "--workers=1") as running:
+        yield running
 
 
 def require(home: Path, text: str) -> Path:

@@ -14,12 +14,12 @@ from keyiso.client.retry import RetryPolicy
 from keyiso.crypto.key_blob import read_header
 from keyiso.flags import NCRYPT_PERSIST_FLAG
 from keyiso.identifiers import NCRYPT_CERTIFICATE_PROPERTY
-from keyiso.router import process_router
 from keyiso.status import Status
 from tests.cli.command import keyiso
 from tests.conformance.statuses import fails
 from tests.instance import RunningInstance
 from tests.roots.machine import EnrolledMachine
+from tests.vbs.serving import instance_on
 from tests.waiting import wait_until
 
 PROPERTY = "Friendly"
@@ -31,14 +31,8 @@ MANY = 70
 @pytest.fixture
 def running(machine: EnrolledMachine) -> Iterator[RunningInstance]:
     """On a machine where nothing is enrolled yet; tests start it."""
-    process_router.cache_clear()
-    instance = RunningInstance(machine.directory / "home", ("--workers=1",))
-    try:
-        yield instance
-    finally:
-        process_router.cache_clear()
-        instance.end()
-        machine.tpm.flush_all()  # what killed workers had loaded: there is no resource manager
+    with instance_on(machine, "--workers=1") as running:
+        yield running
 
 
 def stored(name: str, *, machine: bool = False, per_boot: bool = False) -> Key:
@@ -132,10 +126,7 @@ def test_where_roots_are_given_out_once_it_needs_no_tpm_any_more(
 
 def test_keys_are_used_all_the_while(machine: EnrolledMachine) -> None:
     """Three pairs are replaced one after the other, so that some of them lack the newest root."""
-    process_router.cache_clear()
-    running = RunningInstance(machine.directory / "home", ("--workers=2",))
     machine.enrol()
-    running.start()
     failures: list[BaseException] = []
     done = threading.Event()
     keys = [f"key {number}" for number in range(20)]
@@ -150,25 +141,23 @@ def test_keys_are_used_all_the_while(machine: EnrolledMachine) -> None:
         except BaseException as error:
             failures.append(error)
 
-    try:
+    with instance_on(machine, "--workers=2") as running:
+        running.start()
         for name in keys:
             with stored(name) as key:
                 put(key, PROPERTY, name.encode())
         thread = threading.Thread(target=use)
         thread.start()
-        for _ in range(2):
-            machine.run("tpm", "rotate")
-            told = machine.run("tpm", "reseal", "--json").json
-            assert (told["resealed"] + told["already"], told["failed"]) == (len(keys), [])
-            assert roots_of(running) == dict.fromkeys(keys, newest(machine))
-        done.set()
-        thread.join()
+        try:
+            for _ in range(2):
+                machine.run("tpm", "rotate")
+                told = machine.run("tpm", "reseal", "--json").json
+                assert (told["resealed"] + told["already"], told["failed"]) == (len(keys), [])
+                assert roots_of(running) == dict.fromkeys(keys, newest(machine))
+        finally:
+            done.set()
+            thread.join()
         assert failures == []
-    finally:
-        done.set()
-        process_router.cache_clear()
-        running.end()
-        machine.tpm.flush_all()  # what killed workers had loaded: there is no resource manager
 
 
 def test_a_damaged_key_is_named_and_keeps_no_other_one(

@@ -8,12 +8,12 @@ import pytest
 from keyiso import Key, Protection
 from keyiso.client.binding import bind_process
 from keyiso.errors import NCryptError, VbsUnavailableError
-from keyiso.router import process_router
 from keyiso.status import Status
 from tests.instance import RunningInstance
 from tests.restart.victims import wait_until
 from tests.roots.machine import EnrolledMachine
 from tests.tpm.swtpm import Swtpm
+from tests.vbs.serving import instance_on
 
 SOME = 4
 """As often as channels go round the workers twice."""
@@ -22,14 +22,8 @@ SOME = 4
 @pytest.fixture
 def running(machine: EnrolledMachine) -> Iterator[RunningInstance]:
     """An instance on a machine where nothing is enrolled yet; tests start it."""
-    process_router.cache_clear()
-    instance = RunningInstance(machine.directory / "home")
-    try:
-        yield instance
-    finally:
-        process_router.cache_clear()
-        instance.end()
-        machine.tpm.flush_all()  # what killed workers had loaded: there is no resource manager
+    with instance_on(machine) as running:
+        yield running
 
 
 def stored(name: str, protection: Protection = Protection.REQUIRE_VBS) -> Key:
