@@ -44,16 +44,14 @@ FLOORS = {
     "supervisor": 3,
     "trustlet": 3,
     # 2
+    "config": 2,
     "events": 2,
     "function_table": 2,
-    "pin_rules_file": 2,
-    "required_shields_file": 2,
     "server": 2,
     "store": 2,
     "tpm": 2,
     "wire": 2,
     # 1
-    "config_file": 1,
     "crypto": 1,
     "required_shields": 1,
     # 0

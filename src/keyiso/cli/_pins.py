@@ -6,11 +6,11 @@ from typing import Final, Protocol
 import click
 
 from keyiso import limits
+from keyiso.config.pin_rules import read_pin_rules
 from keyiso.crypto.pin import Pin, wipe
 from keyiso.passport.dialogue import PinQuestion
 from keyiso.passport.prompt import pin_prompt
 from keyiso.paths import client_instance
-from keyiso.pin_rules_file import read_pin_rules
 
 _STDIN: Final = 0
 

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 from keyiso.clock import SystemClock
+from keyiso.config.pin_rules import read_pin_rules
+from keyiso.config.required_shields import read_required_shields
 from keyiso.errors import NCryptError
 from keyiso.paths import JOURNAL_SOCKET, Instance, server_instance
-from keyiso.pin_rules_file import read_pin_rules
 from keyiso.required_shields import BPF_LSM
-from keyiso.required_shields_file import read_required_shields
 from keyiso.server.identity import new_identity
 from keyiso.server.loop import Loop
 from keyiso.server.startup import stop_on_signals, usable_quotas

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from keyiso import limits
+from keyiso.config.required_shields import FILE_NAME, read_required_shields
 from keyiso.required_shields import RequiredShields
-from keyiso.required_shields_file import FILE_NAME, read_required_shields
 from keyiso.status import Status
 from tests.conformance.statuses import fails
 

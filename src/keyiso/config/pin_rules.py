@@ -19,7 +19,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from keyiso.config_file import ConfigFile, read_config_file
+from keyiso.config.file import ConfigFile, read_config_file
 from keyiso.crypto.pin_counters import LockSchedule
 from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.crypto.pin_rules import PinRules

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from keyiso.config_file import ConfigFile, read_config_file
+from keyiso.config.file import ConfigFile, read_config_file
 from keyiso.required_shields import BPF_LSM, LATCHED, RequiredShields
 
 FILE_NAME: Final = "keyiso.toml"

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from keyiso import limits
+from keyiso.config.pin_rules import FILE_NAME, read_pin_rules
 from keyiso.crypto.pin_counters import LockSchedule
 from keyiso.crypto.pin_policy import PinPolicy
 from keyiso.crypto.pin_rules import PinRules, rules_of_argument
-from keyiso.pin_rules_file import FILE_NAME, read_pin_rules
 from keyiso.status import Status
 from tests.conformance.statuses import fails
 

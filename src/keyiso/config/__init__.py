@@ -1,0 +1,1 @@
+"""What an administrator sets in files, in the configuration directories of an instance."""
