@@ -318,6 +318,9 @@ ENROLMENT_BYTES: Final = MACHINE_ROOTS * (TPM_STORED_BYTES + 2 * RECOVERY_COPY_B
 RESEAL_PAGE: Final = 32
 """Stored keys that one request has sealed by another machine root."""
 
+RESEAL_SECONDS: Final = 5.0
+"""After that the next key is another request's."""
+
 RECOVERY_TEXT_BYTES: Final = 16 * 1024
 """What is carried by hand between a machine that lost its roots and the one with the recovery key:
 copies of all roots, as text."""

@@ -95,6 +95,7 @@ def test_a_stored_key_needs_roots_that_are_given_out_once_where_that_is_required
     assert (root["state"], root["evidence"]) == ("no", error.cause)
 
     assert error.cause in events(13)
+    assert str(file) in machine.fails("tpm", "rotate", "--unseal", "any-start")
 
     running.end()
     machine.run("tpm", "rotate", "--unseal", "once-per-boot")

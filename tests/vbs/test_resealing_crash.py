@@ -31,7 +31,7 @@ WRITES = ("pwrite64", "fdatasync")
 
 LONGEST_RUN = 200
 NAME = "key"
-PROPERTIES = {"First": b"first", "Second": b"second" * 1000}
+PROPERTIES = {"First": b"first", "Second": b"second" * 20}
 
 Rows = tuple[list[tuple[object, ...]], list[tuple[object, ...]]]
 
@@ -110,7 +110,8 @@ def rows(running: RunningInstance) -> Rows:
 def put_back(running: RunningInstance, before: Rows) -> None:
     """Old rows are keys again: so each kill finds the key as the first one did."""
     keys, properties = before
-    with closing(sqlite3.connect(running.instance.store, isolation_level=None)) as store:
+    path = running.instance.store
+    with closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as store:
         store.execute("BEGIN IMMEDIATE")
         store.executemany("UPDATE keys SET blob = ?, generation = ? WHERE key_id = ?", keys)
         store.executemany(

@@ -13,12 +13,14 @@ from keyiso.cli._fingerprints import fingerprint_text
 from keyiso.cli._output import printable
 from keyiso.client.binding import trusted_uids
 from keyiso.client.supervision import replace_pairs, supervisor_status
+from keyiso.config.required_shields import read_required_shields
 from keyiso.errors import NCryptError, ncrypt_error
 from keyiso.paths import Instance, server_instance
+from keyiso.required_shields import LATCHED
 from keyiso.server.startup import harden_process
 from keyiso.status import Status
 from keyiso.supervisor.layout import take_lock
-from keyiso.tpm.enrolment import Enrolment, decode_enrolment, tpm_group
+from keyiso.tpm.enrolment import Enrolment, UnsealMode, decode_enrolment, tpm_group
 from keyiso.tpm.transport import DEVICE
 from keyiso.trustlet.enrolling.messages import Job
 from keyiso.trustlet.enrolling.start import Account, enrolled_by_pair
@@ -74,6 +76,15 @@ def existing_enrolment(instance: Instance) -> Enrolment:
             "Enrol one with `keyiso tpm enroll`.",
         )
     return enrolment
+
+
+def check_unseal_mode(instance: Instance, unseal: UnsealMode | None) -> None:
+    """Raise `VbsUnavailableError` for what gives less than the instance requires of stored keys."""
+    required = read_required_shields(instance.config)
+    if unseal == "any-start" and LATCHED in required:
+        raise required.lacking(
+            LATCHED, "any-start would not give that", "Use `--unseal once-per-boot`"
+        )
 
 
 @contextlib.contextmanager

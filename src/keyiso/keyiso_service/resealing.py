@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from keyiso import limits
+from keyiso.clock import Clock
 from keyiso.crypto.key_blob import read_header
 from keyiso.crypto.key_header import KeyHeader
 from keyiso.errors import Hop, NCryptError, ncrypt_error
@@ -42,24 +43,33 @@ class _Outcome(enum.Enum):
 class Resealing:
     """Goes through the stored ``vbs`` keys, each of which is replaced whole or not at all."""
 
-    def __init__(self, identity: Identity, store: KeyStore, workers: Workers, audit: Audit) -> None:
+    def __init__(
+        self, identity: Identity, store: KeyStore, workers: Workers, audit: Audit, clock: Clock
+    ) -> None:
         self._identity = identity
         self._store = store
         self._workers = workers
         self._audit = audit
+        self._clock = clock
 
     async def reseal(self, client: Client, call: Call[ResealKeys]) -> ResealedKeys:
         """The next keys of the store. A damaged one stays as it is, and is named.
 
-        Raises ``NTE_INVALID_PARAMETER`` for ids that are none, as `Workers.check_sealing_root`
+        Raises ``NTE_INVALID_PARAMETER`` for an id that is none, as `Workers.check_sealing_root`
         does, and what is not the fault of one key.
         """
-        _check_ids(call.operation)
+        if len(call.operation.root_id) != limits.ROOT_ID_BYTES:
+            raise ncrypt_error(
+                Status.NTE_INVALID_PARAMETER, f"the id of a root has {limits.ROOT_ID_BYTES} bytes"
+            )
         self._workers.check_sealing_root(call.operation.root_id)
         page = self._store.read.page_by_id(call.operation.after, limits.RESEAL_PAGE)
+        until = self._clock.monotonic() + limits.RESEAL_SECONDS
         counts: Counter[_Outcome] = Counter()
         failed = []
+        last = call.operation.after
         for stored in page:
+            last = stored.key_id
             try:
                 if _is_sealed_to_the_machine(read_header(stored.blob)):
                     counts[await self._reseal_key(client, call, stored)] += 1
@@ -68,9 +78,14 @@ class Resealing:
                     raise
                 name = stored.name[: 2 * limits.NAME_UNITS]  # of a row that anybody may have edited
                 failed.append(NotResealed(stored.partition, name, error.status))
-        last = page[-1].key_id if len(page) == limits.RESEAL_PAGE else b""
+            if self._clock.monotonic() > until:
+                break
+        more = page and (len(page) == limits.RESEAL_PAGE or last != page[-1].key_id)
         return ResealedKeys(
-            last, counts[_Outcome.RESEALED], counts[_Outcome.ALREADY], tuple(failed)
+            last if more else b"",
+            counts[_Outcome.RESEALED],
+            counts[_Outcome.ALREADY],
+            tuple(failed),
         )
 
     async def _reseal_key(
@@ -122,17 +137,6 @@ class Resealing:
 
     def _hops(self, call: Call[ResealKeys]) -> tuple[Hop, ...]:
         return self._identity.onward(call.hops, type(call.operation).__name__)
-
-
-def _check_ids(operation: ResealKeys) -> None:
-    if len(operation.root_id) != limits.ROOT_ID_BYTES:
-        raise ncrypt_error(
-            Status.NTE_INVALID_PARAMETER, f"the id of a root has {limits.ROOT_ID_BYTES} bytes"
-        )
-    if len(operation.after) not in (0, limits.KEY_ID_BYTES):
-        raise ncrypt_error(
-            Status.NTE_INVALID_PARAMETER, f"a key id has {limits.KEY_ID_BYTES} bytes"
-        )
 
 
 def _is_sealed_to_the_machine(header: KeyHeader) -> bool:

@@ -114,7 +114,7 @@ class KeyIsoService:
         self._passport_socket = Path()
         self._changes = KeyChanges(identity, store, workers, authority, ephemerals, audit, quotas)
         self._properties = PropertyChanges(identity, store, workers, audit, quotas)
-        self._resealing = Resealing(identity, store, workers, audit)
+        self._resealing = Resealing(identity, store, workers, audit, loop.clock)
         self._passport = Passport(identity, workers, authority, audit)
         self._watching = Watching(loop, store)
         self._ephemerals = ephemerals

@@ -142,19 +142,25 @@ class Workers:
         return worker not in self._most_useful([worker, *others])
 
     def check_sealing_root(self, root_id: bytes) -> None:
-        """Every armed worker seals stored keys by this root, so that none takes what another one
-        seals for damaged.
+        """Every armed worker that has machine roots seals stored keys by this one: another would
+        take for damaged what it seals.
 
-        Raises ``KEYISO_E_STALE`` while one does not yet, and why when that cannot be; where none is
+        Raises ``KEYISO_E_STALE`` while one does not yet, and why when it cannot; where none is
         armed as `next_holder` does.
         """
-        self.any("vbs")
+        useful = self._isolations[self.any("vbs")]
         for link in self._of("vbs"):
             isolation = self._isolations.get(link)
             if not link.ready or isolation is None:
-                raise _not_running()
+                raise ncrypt_error(
+                    Status.KEYISO_E_STALE,
+                    f"{link.peer_service} is being started",
+                    "Try again; `keyiso status` shows the processes.",
+                )
             if isolation.state != "armed" or isolation.sealing_root == root_id:
                 continue
+            if isolation.machine_root != useful.machine_root:
+                continue  # it has none, and is not asked while another one has
             if isolation.root_cause:
                 raise ncrypt_error(
                     isolation.root_status, isolation.root_cause, isolation.root_action
@@ -163,7 +169,7 @@ class Workers:
                 Status.KEYISO_E_STALE,
                 f"{link.peer_service} has not got the root that is to seal the keys",
                 "Try again when all armed processes have been replaced; where the TPM gives the"
-                " roots out once in a boot, restart the machine.",
+                " roots out once in a boot, restart keyiso, or after that the machine.",
             )
 
     def any(self, level: Level) -> Link:

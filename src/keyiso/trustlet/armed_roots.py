@@ -19,7 +19,7 @@ from keyiso.tpm.enrolment import Enrolment, open_tpm, read_enrolment, unseal_mac
 from keyiso.tpm.latch import extend_latch, read_pcr_state
 from keyiso.tpm.sealed_root import SealedRoot, check_root, seal_machine_root, unseal_root
 from keyiso.tpm.tpm import Tpm
-from keyiso.trustlet.kept_boot_root import keep_boot_root, open_boot_root
+from keyiso.trustlet.kept_boot_root import keep_boot_root, open_boot_root, read_kept
 from keyiso.trustlet.root_sharing import Giving
 from keyiso.wire.results import Isolation
 
@@ -95,15 +95,20 @@ class MachineRoots:
         """That of this boot which an earlier worker with the same machine root has left."""
         if self._tpm is None or not machine or not self._kept_boot_root:
             return None
-        try:
-            return open_boot_root(self._tpm, self._kept_boot_root, machine[0])
-        except NCryptError:
-            return None
+        for root in machine:  # the newest may have been made since
+            with contextlib.suppress(NCryptError):
+                return open_boot_root(self._tpm, self._kept_boot_root, root)
+        return None
 
     def keep_boot_root(self, boot: Root, machine: tuple[Root, ...]) -> bytes:
-        """What is to be left to a later one; empty where no TPM seals it."""
+        """What is to be left to a later one; empty where no TPM seals it, and where it is there
+        already.
+        """
         if self._tpm is None or self._enrolment is None or not machine:
             return b""
+        with contextlib.suppress(NCryptError):
+            if read_kept(self._kept_boot_root, machine[0])[0] == boot.root_id:
+                return b""
         try:
             like = self._enrolment.newest.sealed_root
             return keep_boot_root(self._tpm, boot, machine[0], like)
@@ -172,19 +177,27 @@ class MachineRoots:
     def described(self, isolation: Isolation, roots: Roots) -> Isolation:
         """What a worker says of itself, with what it has."""
         if roots.machine:
-            return msgspec.structs.replace(
+            isolation = msgspec.structs.replace(
                 isolation, machine_root="present", sealing_root=roots.machine[0].root_id
             )
-        if self._trouble is None and self._lacking is None:
+            if self._trouble is None or self._has_newest(roots.machine):
+                return isolation
+        elif self._lacking is not None:
+            isolation = msgspec.structs.replace(isolation, machine_root="absent")
+        elif self._trouble is not None:
+            isolation = msgspec.structs.replace(isolation, machine_root="degraded")
+        else:
             return isolation
         missing = self.missing("machine")
         return msgspec.structs.replace(
             isolation,
-            machine_root="degraded" if self._lacking is None else "absent",
             root_cause=missing.cause,
             root_action=missing.action,
             root_status=missing.status,
         )
+
+    def _has_newest(self, machine: tuple[Root, ...]) -> bool:
+        return self._enrolment is None or machine[0].root_id == self._enrolment.newest.root_id
 
 
 def _rehearse(enrolment: Enrolment, tpm: Tpm) -> None:
@@ -224,7 +237,8 @@ def _not_latching(required: RequiredShields) -> NCryptError:
     return required.lacking(
         LATCHED,
         "the TPM gives out the machine root at any start",
-        "Run `keyiso tpm rotate --unseal once-per-boot`, restart keyiso, run `keyiso tpm reseal`",
+        "Stop keyiso, run `keyiso tpm rotate --unseal once-per-boot`, start it, and run"
+        " `keyiso tpm reseal`",
     )
 
 

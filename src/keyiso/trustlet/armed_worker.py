@@ -132,6 +132,14 @@ def _connected(siblings: Iterable[Path]) -> Iterable[socket.socket]:
 
 
 def _roots(prepared: _Prepared, *, may_found: bool) -> Roots:
+    """The roots, of which that of this boot is left to later workers. Raises as `_found_roots`."""
+    roots = _found_roots(prepared, may_found=may_found)
+    if kept := prepared.machine.keep_boot_root(roots.boot, roots.machine):
+        prepared.heartbeat.tell(f"{KEPT_BOOT_ROOT}{kept.hex()}")
+    return roots
+
+
+def _found_roots(prepared: _Prepared, *, may_found: bool) -> Roots:
     """The roots of a sibling; else of the TPM, and a new one for this boot.
 
     Raises ``KEYISO_E_ROOT_MISSING`` for a worker that may not begin a boot.
@@ -149,8 +157,6 @@ def _roots(prepared: _Prepared, *, may_found: bool) -> Roots:
     if found := prepared.machine.boot_root(machine):
         return Roots(found, machine)
     boot = Root(os.urandom(limits.ROOT_ID_BYTES), "boot", os.urandom(SECRET_BYTES))
-    if kept := prepared.machine.keep_boot_root(boot, machine):
-        prepared.heartbeat.tell(f"{KEPT_BOOT_ROOT}{kept.hex()}")
     return Roots(boot, machine)
 
 

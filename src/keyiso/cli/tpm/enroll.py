@@ -9,6 +9,7 @@ from keyiso.backup.ownership import service_users
 from keyiso.cli._enrolments import (
     DEFAULT_TPM,
     changing,
+    check_unseal_mode,
     do_job,
     our_instance,
     pcr_option,
@@ -66,6 +67,8 @@ def command(
     """
     public_key = b"" if recovery_key is None else read_public_key(recovery_key)
     instance = our_instance(system=system)
+    unseal = unseal or ("once-per-boot" if instance.system else "any-start")
+    check_unseal_mode(instance, unseal)
     _make_directories(instance, keyiso_user, trustlet_user)
     with changing(instance):
         _check_is_new(instance)
@@ -73,7 +76,7 @@ def command(
             instance,
             Enrol(
                 tpm or DEFAULT_TPM,
-                unseal or ("once-per-boot" if instance.system else "any-start"),
+                unseal,
                 tuple(sorted({LATCH_PCR, *pcrs})),
                 public_key,
             ),

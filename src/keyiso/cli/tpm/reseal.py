@@ -39,7 +39,7 @@ def command(context: click.Context, system: bool, as_json: bool) -> None:
     enrolment = existing_enrolment(instance)
     newest = enrolment.newest.root_id
     binding = bind_process(os.environ, resolve=lambda: instance)
-    # Armed processes are replaced after a rotation only where they can get the roots again.
+    # After a rotation they are replaced one by one, but not where they could get no roots again.
     patience = PAIRS_REPLACED_SECONDS if enrolment.unseal == "any-start" else 0.0
     with working("Sealing stored keys anew:"):
         parts = list(reseal_keys(binding, newest, patience=patience))

@@ -1,11 +1,15 @@
 """``keyiso tpm rotate``."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from keyiso.backup.restoring import held
 from keyiso.cli._enrolments import (
     changing,
+    check_unseal_mode,
     do_job,
     existing_enrolment,
     our_instance,
@@ -16,6 +20,7 @@ from keyiso.cli._enrolments import (
 from keyiso.cli._fingerprints import fingerprint_text
 from keyiso.cli._output import print_details
 from keyiso.cli._recovery_keys import read_public_key
+from keyiso.paths import Instance
 from keyiso.tpm.enrolment import Enrolment, UnsealMode, encode_enrolment
 from keyiso.trustlet.enrolling.messages import Rotate
 
@@ -43,13 +48,16 @@ def command(
 
     The TPM must open the roots that there are. With once-per-boot it does so only before keyiso
     has started in a boot.
+
+    For another --unseal keyiso must not be running.
     """
     if recovery_key is not None and no_recovery:
         raise click.UsageError("Use --recovery-key or --no-recovery, not both.")
     public_key = b"" if recovery_key is None else read_public_key(recovery_key)
     instance = our_instance(system=system)
     old = existing_enrolment(instance)
-    with changing(instance):
+    check_unseal_mode(instance, unseal)
+    with _stopped(instance) if unseal not in (None, old.unseal) else changing(instance):
         old = existing_enrolment(instance)
         _check_recovery(old, bool(public_key) or no_recovery)
         made = do_job(instance, Rotate(encode_enrolment(old), public_key, unseal))
@@ -63,6 +71,13 @@ def command(
     )
     take_up(instance, made)
     click.echo("keyiso tpm reseal has the stored keys sealed by the new root, once it is in use.")
+
+
+@contextlib.contextmanager
+def _stopped(instance: Instance) -> Iterator[None]:
+    """Processes that have got roots in one manner do not give them in the other."""
+    with held(instance), changing(instance):
+        yield
 
 
 def _check_recovery(enrolment: Enrolment, said: bool) -> None:
