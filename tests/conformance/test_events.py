@@ -182,7 +182,7 @@ def test_a_worker_says_that_it_counts(instance: EventInstance) -> None:
             passport = ("passport",) if worker.stem == "software-generator" else ()
             assert link.hello().features == ("uses", "channels", *passport)
     with RawClient.at(instance.instance.control_socket) as control:
-        assert control.hello().features == ("bindings", "passport")
+        assert control.hello().features == ("bindings", "passport", "reseal")
 
 
 def test_status_has_the_counts_of_each_worker(instance: EventInstance) -> None:
