@@ -112,6 +112,18 @@ class RunningInstance:
             _wait_for_end(pidfd)
 
 
+def is_alive(pid: int) -> bool:
+    """It has not ended, whatever its parent has noticed of that."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        return not _has_ended(pidfd)
+    finally:
+        os.close(pidfd)
+
+
 def _has_ended(pidfd: int, seconds: float = 0) -> bool:
     waiting = select.poll()  # a process with a thousand clients has higher descriptors than select
     waiting.register(pidfd, select.POLLIN)

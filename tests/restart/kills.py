@@ -19,8 +19,8 @@ from typing import Any
 
 from keyiso import Key, NCryptError, Provider
 from keyiso.crypto.key_header import Level
-from keyiso.wire.supervision import SupervisorStatus
-from tests.instance import DEADLINE_SECONDS, RunningInstance
+from keyiso.wire.supervision import ProcessStatus, SupervisorStatus
+from tests.instance import DEADLINE_SECONDS, RunningInstance, is_alive
 from tests.restart.keyring import Keyring
 from tests.restart.load_client import SHARED_KEYS
 from tests.restart.scoreboard import Doing, Scoreboard
@@ -165,10 +165,17 @@ def _of_level(level: Level, status: SupervisorStatus) -> dict[str, int]:
     found = {one.service: one.pid for one in status.processes if one.service == "keyiso"}
     workers = [one for one in status.processes if one.service.startswith(f"{level}-")]
     if level == "vbs":
-        workers = [one for one in workers if one.worker_pid]  # it is armed, and has the roots
+        workers = [one for one in workers if _has_roots(one)]
         workers = workers if len(workers) > 1 else []
     found |= {one.service: one.pid for one in workers} | {"supervisor": status.pid}
     return {service: pid for service, pid in found.items() if pid}
+
+
+def _has_roots(pair: ProcessStatus) -> bool:
+    """It is armed, and was not killed just now: the supervisor may not have noticed yet, and who
+    counts on such a pair kills the last one.
+    """
+    return bool(pair.worker_pid) and is_alive(pair.worker_pid) and is_alive(pair.pid)
 
 
 def _pids(kind: str, pids: dict[str, int], chance: random.Random) -> list[int]:
